@@ -1,2 +1,61 @@
-//! (in work)
-fn main() {}
+//! The commands of this repository: `cargo xtask <command>`.
+//!
+//! README.md names two of them, `up` and `test`; .ci/run calls `test` and nothing else. A command here starts
+//! other programs and reads files; it decides nothing about Kubernetes.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod packages;
+mod program;
+mod test;
+mod tidy;
+mod up;
+
+/// The commands of the everynode repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing, build a release and run a whole cluster: one server and three nodes.
+    Up {
+        /// Passed on to `everynode up`, for example `--nodes 5` or `--runtime simulated`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Install what is missing and run every check and test of the repository.
+    Test {
+        /// Leave the end-to-end tests out (they need root and containerd).
+        #[arg(long)]
+        no_e2e: bool,
+        /// Only tests whose name contains this text; skips fmt, clippy and tidy.
+        filter: Option<String>,
+    },
+    /// Check the house rules: arrows, purity, orphan files, module docs, sizes.
+    Tidy {
+        /// Write the sizes of today into xtask/sizes.txt (they may only shrink).
+        #[arg(long)]
+        ratchet: bool,
+    },
+    /// Measure what docs/performance.md quotes.
+    Bench {
+        /// Passed on to the measuring program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Up { arguments } => up::up(&arguments),
+        Command::Test { no_e2e, filter } => test::test(no_e2e, filter.as_deref()),
+        Command::Tidy { ratchet } => tidy::tidy(ratchet),
+        Command::Bench { arguments } => bench::bench(&arguments),
+    }
+}

@@ -1,0 +1,20 @@
+//! `cargo xtask bench`: builds a release and lets it measure itself (docs/performance.md).
+
+use crate::{packages, program};
+use anyhow::Result;
+use std::process::Command;
+
+/// Runs the measurements against the release build.
+pub fn bench(arguments: &[String]) -> Result<()> {
+    packages::for_tests()?;
+    program::run(program::cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "everynode",
+        "--package",
+        "e2e",
+    ]))?;
+    let binary = program::target_dir().join("release/bench");
+    program::run(Command::new(binary).args(arguments))
+}

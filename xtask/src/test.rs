@@ -1,0 +1,99 @@
+//! `cargo xtask test`: every check and test of the repository, in the order of their price.
+
+use crate::program::{self, cargo};
+use crate::{packages, tidy};
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+/// Runs all checks, then all tests; the last line counts them.
+pub fn test(no_e2e: bool, filter: Option<&str>) -> Result<()> {
+    packages::for_tests()?;
+    if filter.is_none() {
+        program::run(cargo().args(["fmt", "--all", "--check"]))?;
+        tidy::tidy(false)?;
+        lint()?;
+    }
+    let mut sums = Sums::default();
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--exclude", "e2e", "--no-fail-fast"]);
+    if let Some(filter) = filter {
+        command.args(["--", filter]);
+    }
+    let mut green = counted(&mut command, &mut sums)?;
+    if !no_e2e {
+        green &= e2e(filter, &mut sums)?;
+    }
+    println!("everynode: {} passed, {} failed, {} skipped", sums.passed, sums.failed, sums.ignored);
+    if !green || sums.failed > 0 {
+        bail!("some tests failed; their names stand above");
+    }
+    Ok(())
+}
+
+fn lint() -> Result<()> {
+    program::run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// The end-to-end tests run the binary as a user does, so it is built first. They share one machine's
+/// containerd, bridges and cores: one at a time.
+fn e2e(filter: Option<&str>, sums: &mut Sums) -> Result<bool> {
+    program::run(cargo().args(["build", "--package", "everynode"]))?;
+    let mut command = cargo();
+    command.env("EVERYNODE_BINARY", program::target_dir().join("debug/everynode"));
+    command.args(["test", "--package", "e2e", "--no-fail-fast", "--", "--test-threads=1"]);
+    command.args(filter);
+    counted(&mut command, sums)
+}
+
+#[derive(Default)]
+struct Sums {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Sums {
+    /// Reads `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some(rest) = line.trim().strip_prefix("test result:") else { return };
+        let words: Vec<&str> = rest.split([' ', ';']).filter(|w| !w.is_empty()).collect();
+        for pair in words.windows(2) {
+            let [number, what] = pair else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match *what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs a test command, shows what it prints, counts its results. False if it failed.
+fn counted(command: &mut Command, sums: &mut Sums) -> Result<bool> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
+    let stdout = child.stdout.take().context("cargo test has no output")?;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        println!("{line}");
+        sums.add(&line);
+    }
+    Ok(child.wait()?.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_line_of_a_test_binary_is_counted() {
+        let mut sums = Sums::default();
+        sums.add(
+            "test result: ok. 12 passed; 1 failed; 3 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+        );
+        sums.add("test a_name ... ok");
+        assert_eq!((sums.passed, sums.failed, sums.ignored), (12, 1, 3));
+    }
+}
