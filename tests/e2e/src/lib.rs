@@ -1,1 +1,12 @@
-//! (in work)
+//! What the end-to-end tests stand on: the binary, a real kubectl, a machine that is clean afterwards.
+//!
+//! The tests know nothing of our crates. They start [`Cluster`] as a user does, speak through [`Kubectl`], and
+//! wait for a state with [`eventually`]; nothing here sleeps for a fixed time and hopes.
+
+mod cluster;
+mod kubectl;
+mod wait;
+
+pub use cluster::{Cluster, binary};
+pub use kubectl::{Answer, Kubectl, Running, kubectls};
+pub use wait::{eventually, eventually_equal};

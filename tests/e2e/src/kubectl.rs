@@ -1,0 +1,243 @@
+//! A real, unmodified kubectl with a cache directory of its own.
+//!
+//! A `kubectl` on PATH may be a dispatcher that picks another one by the server's version (wire 0.4), so the
+//! tests name theirs by file.
+
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// No single kubectl command of a test may take longer.
+const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+
+/// The kubectls of this machine: (minor, path), newest first. Looks beside the one on PATH for `kubectl.1.NN`;
+/// else the one on PATH itself.
+pub fn kubectls() -> Result<Vec<(u32, PathBuf)>> {
+    let on_path = std::env::var_os("PATH")
+        .and_then(|path| std::env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|p| p.is_file()))
+        .context("no kubectl on PATH: install kubernetes-client or put one from dl.k8s.io there")?;
+    let real = on_path.canonicalize()?;
+    let mut found = Vec::new();
+    for entry in real.parent().context("kubectl has no folder")?.read_dir()? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(minor) = name.strip_prefix("kubectl.1.").and_then(|m| m.parse().ok()) {
+            found.push((minor, path));
+        }
+    }
+    if found.is_empty() {
+        found.push((client_minor(&on_path)?, on_path));
+    }
+    found.sort_by(|a, b| b.cmp(a));
+    Ok(found)
+}
+
+fn client_minor(path: &Path) -> Result<u32> {
+    let output = Command::new(path).args(["version", "--client", "-o", "json"]).output()?;
+    let version: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let minor = version["clientVersion"]["minor"].as_str().unwrap_or_default();
+    minor.trim_end_matches('+').parse().with_context(|| format!("kubectl says minor {minor:?}"))
+}
+
+/// One kubectl, pointed at one cluster.
+#[derive(Clone)]
+pub struct Kubectl {
+    path: PathBuf,
+    kubeconfig: PathBuf,
+    cache: PathBuf,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Answer {
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// Exit code; -1 if a signal ended it.
+    pub code: i32,
+}
+
+impl Kubectl {
+    /// A kubectl whose discovery cache lies in `cache`.
+    pub fn new(path: PathBuf, kubeconfig: PathBuf, cache: PathBuf) -> Self {
+        Self { path, kubeconfig, cache }
+    }
+
+    /// The same kubectl with other credentials.
+    pub fn with_kubeconfig(&self, kubeconfig: PathBuf) -> Self {
+        Self { kubeconfig, ..self.clone() }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.path);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--cache-dir").arg(&self.cache).args(arguments);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Answer {
+        self.run_with_input(arguments, "")
+    }
+
+    /// Runs a command with standard input.
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Answer {
+        match self.try_run(arguments, input) {
+            Ok(answer) => answer,
+            Err(error) => panic!("kubectl {}: {error:#}", arguments.join(" ")),
+        }
+    }
+
+    fn try_run(&self, arguments: &[&str], input: &str) -> Result<Answer> {
+        use std::io::Write;
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A command that does not read its input closes the pipe; that is its right.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let watchdog = watchdog(child.id());
+        let output = child.wait_with_output()?;
+        if watchdog.stop() {
+            bail!("did not end within {}s", COMMAND_LIMIT.as_secs());
+        }
+        Ok(Answer {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code().unwrap_or(-1),
+        })
+    }
+
+    /// Runs a command that must succeed and returns its standard output.
+    #[track_caller]
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        self.checked(arguments, self.run(arguments))
+    }
+
+    /// Like [`Kubectl::ok`] with standard input, usually a manifest.
+    #[track_caller]
+    pub fn ok_with(&self, arguments: &[&str], input: &str) -> String {
+        self.checked(arguments, self.run_with_input(arguments, input))
+    }
+
+    #[track_caller]
+    fn checked(&self, arguments: &[&str], answer: Answer) -> String {
+        let Answer { stdout, stderr, code } = answer;
+        assert_eq!(code, 0, "kubectl {}\n{stdout}{stderr}", arguments.join(" "));
+        stdout
+    }
+
+    /// Runs a command that must fail and returns its standard error.
+    #[track_caller]
+    pub fn fails(&self, arguments: &[&str]) -> String {
+        self.fails_with(arguments, "")
+    }
+
+    /// Like [`Kubectl::fails`] with standard input.
+    #[track_caller]
+    pub fn fails_with(&self, arguments: &[&str], input: &str) -> String {
+        let answer = self.run_with_input(arguments, input);
+        assert_ne!(answer.code, 0, "kubectl {} succeeded:\n{}", arguments.join(" "), answer.stdout);
+        answer.stderr
+    }
+
+    /// One value by JSONPath, or the complaint of kubectl.
+    pub fn value(&self, arguments: &[&str], path: &str) -> Result<String> {
+        let format = format!("jsonpath={path}");
+        let mut all = arguments.to_vec();
+        all.extend(["-o", format.as_str()]);
+        let answer = self.run(&all);
+        if answer.code != 0 {
+            bail!("{}", answer.stderr.trim());
+        }
+        Ok(answer.stdout)
+    }
+
+    /// Starts a command that goes on (`-w`, `logs -f`); it ends with the returned value.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("kubectl {}: {e}", arguments.join(" ")));
+        let (sender, lines) = channel();
+        if let Some(stdout) = child.stdout.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    if sender.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Running { child, lines, seen: Vec::new(), what: arguments.join(" ") }
+    }
+}
+
+struct Watchdog {
+    done: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<bool>,
+}
+
+impl Watchdog {
+    /// True if it had to bite.
+    fn stop(self) -> bool {
+        let _ = self.done.send(());
+        self.thread.join().unwrap_or(false)
+    }
+}
+
+fn watchdog(process: u32) -> Watchdog {
+    let (done, waiting) = channel();
+    let thread = std::thread::spawn(move || {
+        let too_late = waiting.recv_timeout(COMMAND_LIMIT) == Err(RecvTimeoutError::Timeout);
+        if too_late {
+            let _ = Command::new("kill").args(["-9", &process.to_string()]).status();
+        }
+        too_late
+    });
+    Watchdog { done, thread }
+}
+
+/// A kubectl that runs until it is dropped.
+pub struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    what: String,
+}
+
+impl Running {
+    /// Waits until a line for which `wanted` holds has been printed, and returns it.
+    #[track_caller]
+    pub fn line(&mut self, limit: Duration, wanted: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if wanted(&line) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("kubectl {}: no such line; it said:\n{}", self.what, self.seen.join("\n")),
+            }
+        }
+    }
+
+    /// All lines so far.
+    pub fn seen(&mut self) -> &[String] {
+        self.seen.extend(self.lines.try_iter());
+        &self.seen
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
