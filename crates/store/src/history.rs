@@ -44,12 +44,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            events: WINDOW_EVENTS,
-            events_kept: WINDOW_EVENTS_KEPT,
-            age: WINDOW_AGE,
-            bytes: WINDOW_BYTES,
-        }
+        Self { events: WINDOW_EVENTS, events_kept: WINDOW_EVENTS_KEPT, age: WINDOW_AGE, bytes: WINDOW_BYTES }
     }
 }
 

@@ -13,7 +13,7 @@
 
 pub mod history;
 pub mod memory;
-
+pub mod sqlite;
 pub mod watch;
 
 #[cfg(feature = "conformance")]

@@ -66,7 +66,9 @@ impl Store for MemoryStore {
         value: Bytes,
         expected: Revision,
     ) -> BoxFuture<'a, Result<Revision>> {
-        Box::pin(async move { check_size(key, &value).and_then(|()| self.write(key, Intent::Update(value, expected))) })
+        Box::pin(async move {
+            check_size(key, &value).and_then(|()| self.write(key, Intent::Update(value, expected)))
+        })
     }
 
     fn delete<'a>(&'a self, key: &'a str, expected: Revision) -> BoxFuture<'a, Result<Revision>> {

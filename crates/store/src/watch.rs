@@ -115,12 +115,6 @@ impl Reader {
         read(&self.history)
     }
 
-    /// Ends when the feed is gone.
-    pub(crate) async fn closed(&self) {
-        let mut bell = self.bell.clone();
-        while bell.changed().await.is_ok() {}
-    }
-
     /// See [`crate::Store::watch`].
     pub(crate) fn watch(&self, prefix: &str, after: Revision) -> Result<Watch> {
         let oldest = self.history().floor();

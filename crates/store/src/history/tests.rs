@@ -31,7 +31,11 @@ fn of_two_updates_in_one_batch_the_second_conflicts() {
     assert_eq!(draft.decide(&write("a", Intent::Update("1".into(), 2))), Ok(3));
     let second = draft.decide(&write("a", Intent::Update("2".into(), 2)));
     assert_eq!(second, Err(Error::Conflict { key: "a".into(), expected: 2, actual: 3 }));
-    assert_eq!(draft.decide(&write("b", Intent::Create("x".into()))), Ok(4), "a refused write takes no revision");
+    assert_eq!(
+        draft.decide(&write("b", Intent::Create("x".into()))),
+        Ok(4),
+        "a refused write takes no revision"
+    );
     let changes = draft.into_changes();
     assert_eq!(history.get("b"), None, "nothing is visible before apply");
     history.apply(changes, now);

@@ -1,0 +1,485 @@
+//! The file: opening it, refusing what cannot be trusted, and the one transaction that writes.
+//!
+//! See the invariants at the top of [`super`]; this file keeps 1, 4 and 5. Its format has a number
+//! ([`FORMAT`]): a program that does not know the number refuses the file and touches nothing.
+
+use super::{Options, wal};
+use crate::history::{Change, History, Version};
+use crate::{EMPTY, Revision};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The tables below. Any change of them takes the next number.
+const FORMAT: i64 = 1;
+
+/// Tells `file` and us whose database it is: "Evnd".
+const APPLICATION: i64 = 0x4576_6e64;
+
+/// Rows, sums and state; see invariants 4 and 5. `value` is null where the write was a deletion.
+const SCHEMA: &str = "
+    CREATE TABLE format (version INTEGER NOT NULL);
+    CREATE TABLE log (
+        revision INTEGER PRIMARY KEY,
+        key TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        value BLOB,
+        sum INTEGER NOT NULL
+    );
+    CREATE TABLE state (
+        current INTEGER NOT NULL,
+        floor INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        sum INTEGER NOT NULL
+    );";
+
+/// Memory for pages: the tail of one table is all that a writer needs.
+const CACHE_KIB: i64 = 2_048;
+
+/// What a row costs in the log beside its value: the pages it touches.
+const ROW_LOG_BYTES: usize = 4_096;
+
+/// Why a store does not open. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another server has it.
+    #[error("{}: in use by another server: stop that one, or choose another data folder", file.display())]
+    Locked {
+        /// The store's file.
+        file: PathBuf,
+    },
+    /// The folder is not there.
+    #[error("{}: its folder does not exist: create it, or choose another data folder", file.display())]
+    NoFolder {
+        /// The store's file.
+        file: PathBuf,
+    },
+    /// We may not write there.
+    #[error(
+        "{}: no permission to read and write it: start as its owner, or choose another data folder",
+        file.display()
+    )]
+    Permission {
+        /// The store's file.
+        file: PathBuf,
+    },
+    /// Some other program's file, or none of SQLite's at all.
+    #[error("{}: not a store of everynode: choose another data folder, or move the file away", file.display())]
+    Foreign {
+        /// The store's file.
+        file: PathBuf,
+    },
+    /// Written by a version with another format.
+    #[error(
+        "{}: written in format {found}, this version reads format {FORMAT}: start the version that wrote it, \
+         or move the file away to begin an empty cluster",
+        file.display()
+    )]
+    Format {
+        /// The store's file.
+        file: PathBuf,
+        /// The number that stands in it.
+        found: i64,
+    },
+    /// Not what we wrote.
+    #[error(
+        "{}: damaged ({what}), and was left as it is: check the disk and bring back a backup, \
+         or move the file away to begin an empty cluster",
+        file.display()
+    )]
+    Damaged {
+        /// The damaged file.
+        file: PathBuf,
+        /// Where it differs.
+        what: String,
+    },
+    /// No room to open.
+    #[error("{}: no space left on the disk: free some space and start again", file.display())]
+    Full {
+        /// The store's file.
+        file: PathBuf,
+    },
+    /// Anything else that the system says.
+    #[error("{}: cannot be opened", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What it says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Anything else that SQLite says.
+    #[error("{}: cannot be opened", file.display())]
+    Sqlite {
+        /// The file.
+        file: PathBuf,
+        /// What it says.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+/// Why a transaction did not happen.
+pub(super) enum Failure {
+    /// No room; rolled back.
+    Full,
+    /// Unknown what the disk has.
+    Broken(rusqlite::Error),
+}
+
+/// Rows that are superfluous once `floor` is forgotten.
+pub(super) struct Garbage {
+    floor: Revision,
+    superseded: Option<Revision>,
+    deletion: bool,
+}
+
+impl Garbage {
+    /// What a change leaves behind when the history forgets it.
+    pub(super) fn of(change: &Change) -> Self {
+        Self {
+            floor: change.revision,
+            superseded: change.previous.as_ref().map(|version| version.revision),
+            deletion: change.version.is_none(),
+        }
+    }
+}
+
+/// An open file with all that it told.
+pub(super) struct Opened {
+    pub(super) database: Database,
+    pub(super) history: History,
+    /// Changes in the file that the window has no room for.
+    pub(super) forgotten: Vec<Change>,
+}
+
+/// The connection, its lock, and what the `state` row says.
+pub(super) struct Database {
+    file: PathBuf,
+    connection: Connection,
+    tally: Tally,
+    log_bytes: usize,
+    /// Held until the connection is closed.
+    _lock: File,
+}
+
+/// The `state` row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tally {
+    current: Revision,
+    floor: Revision,
+    rows: i64,
+    sum: i64,
+}
+
+/// Opens or begins a store.
+pub(super) fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
+    let lock = lock(path)?;
+    check_log(path)?;
+    let known = |source| sqlite_error(path, source);
+    let connection = connect(path, options.quota).map_err(known)?;
+    prepare(path, &connection)?;
+    let damage: Option<String> = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map(|answer: String| (answer != "ok").then_some(answer))
+        .map_err(known)?;
+    if let Some(what) = damage {
+        return Err(OpenError::Damaged { file: path.into(), what });
+    }
+    let tally = read_tally(&connection).map_err(known)?;
+    let (changes, live) = read_log(path, &connection, tally)?;
+    let mut history = History::restored(options.limits, tally.current, live, tally.floor);
+    let forgotten = history.apply(changes, Instant::now());
+    let mut database = Database { file: path.into(), connection, tally, log_bytes: 0, _lock: lock };
+    // Not only to keep the log short: a torn transaction must be gone before the log goes on, see [`wal`].
+    match database.checkpoint() {
+        Ok(()) => Ok(Opened { database, history, forgotten }),
+        Err(Failure::Full) => Err(OpenError::Full { file: path.into() }),
+        Err(Failure::Broken(source)) => Err(sqlite_error(path, source)),
+    }
+}
+
+impl Database {
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// About how much the write-ahead log grew since the last checkpoint.
+    pub(super) fn log_bytes(&self) -> usize {
+        self.log_bytes
+    }
+
+    /// One transaction, durable when this returns.
+    pub(super) fn commit(&mut self, changes: &[Change], garbage: &[Garbage]) -> Result<(), Failure> {
+        match self.transact(changes, garbage) {
+            Ok(tally) => {
+                self.tally = tally;
+                let values = changes.iter().filter_map(|change| change.version.as_ref());
+                self.log_bytes += values.map(|version| version.value.len()).sum::<usize>();
+                self.log_bytes += (changes.len() + garbage.len() + 1) * ROW_LOG_BYTES;
+                Ok(())
+            }
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    fn transact(&mut self, changes: &[Change], garbage: &[Garbage]) -> rusqlite::Result<Tally> {
+        let mut tally = self.tally;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut insert = transaction.prepare_cached("INSERT INTO log VALUES (?, ?, ?, ?, ?)")?;
+            for change in changes {
+                let created = change.version.as_ref().map_or(0, |version| version.created);
+                let value = change.version.as_ref().map(|version| &version.value[..]);
+                let sum = checksum(change.revision, &change.key, created, value);
+                insert.execute(params![change.revision as i64, change.key, created as i64, value, sum])?;
+                tally.current = change.revision;
+                tally.rows += 1;
+                tally.sum = tally.sum.wrapping_add(sum);
+            }
+            let mut delete =
+                transaction.prepare_cached("DELETE FROM log WHERE revision = ? RETURNING sum")?;
+            for gone in garbage {
+                let deletion = gone.deletion.then_some(gone.floor);
+                for revision in gone.superseded.into_iter().chain(deletion) {
+                    let sum: i64 = delete.query_row([revision as i64], |row| row.get(0))?;
+                    tally.rows -= 1;
+                    tally.sum = tally.sum.wrapping_sub(sum);
+                }
+                tally.floor = gone.floor;
+            }
+            transaction
+                .prepare_cached("UPDATE state SET current = ?, floor = ?, rows = ?, sum = ?")?
+                .execute(params![tally.current as i64, tally.floor as i64, tally.rows, tally.sum])?;
+        }
+        transaction.commit()?;
+        Ok(tally)
+    }
+
+    /// Moves the write-ahead log into the file.
+    pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
+        let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        done.map_err(|error| self.failure(error))?;
+        self.log_bytes = 0;
+        Ok(())
+    }
+
+    /// Touches the disk no more, not even when the connection is closed: after a failed flush the log in the
+    /// page cache and the log on the disk may differ.
+    pub(super) fn abandon(&mut self) {
+        // Without it SQLite would try a checkpoint at the end; that could not lose what was answered either.
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
+
+    fn failure(&self, error: rusqlite::Error) -> Failure {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) if self.connection.is_autocommit() => Failure::Full,
+            _ => Failure::Broken(error),
+        }
+    }
+}
+
+/// Takes the lock of invariant 1, before anything is read.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let beside = with_suffix(path, "-lock");
+    let failed = |source| io_error(path, source);
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(beside)
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { file: path.into() }),
+        Err(TryLockError::Error(source)) => Err(io_error(path, source)),
+    }
+}
+
+/// Looks at the write-ahead log before SQLite does, which would cut it at the first damage without a word.
+fn check_log(path: &Path) -> Result<(), OpenError> {
+    let log = with_suffix(path, "-wal");
+    let verdict = wal::check(&log).map_err(|source| io_error(&log, source))?;
+    let damaged = |what: &str| Err(OpenError::Damaged { file: log.clone(), what: what.into() });
+    match verdict {
+        wal::Verdict::Damaged(what) => damaged(&what),
+        wal::Verdict::Written if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 => {
+            damaged("it has writes, but the file that it belongs to is missing")
+        }
+        wal::Verdict::Written | wal::Verdict::Empty => Ok(()),
+    }
+}
+
+fn connect(path: &Path, quota: Option<u64>) -> rusqlite::Result<Connection> {
+    // SQLite would make it readable by everybody; its log gets the same mode as the file. An error is SQLite's
+    // to report.
+    let _ = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    if let Some(quota) = quota {
+        let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let pages = i64::try_from(quota).unwrap_or(i64::MAX) / page.max(1);
+        connection.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))?;
+    }
+    Ok(connection)
+}
+
+/// Makes the tables of a new file; refuses one that is not ours or of another format.
+fn prepare(path: &Path, connection: &Connection) -> Result<(), OpenError> {
+    let known = |source| sqlite_error(path, source);
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let tables = number("SELECT count(*) FROM sqlite_schema").map_err(known)?;
+    let application = number("PRAGMA application_id").map_err(known)?;
+    if tables == 0 && application == 0 {
+        return create(connection).map_err(known);
+    }
+    if application != APPLICATION {
+        return Err(OpenError::Foreign { file: path.into() });
+    }
+    match number("SELECT version FROM format").map_err(known)? {
+        FORMAT => Ok(()),
+        found => Err(OpenError::Format { file: path.into(), found }),
+    }
+}
+
+fn create(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!(
+        "BEGIN; PRAGMA application_id = {APPLICATION}; {SCHEMA}
+         INSERT INTO format VALUES ({FORMAT});
+         INSERT INTO state VALUES ({EMPTY}, {}, 0, 0);
+         COMMIT;",
+        EMPTY - 1
+    ))
+}
+
+fn read_tally(connection: &Connection) -> rusqlite::Result<Tally> {
+    connection.query_row("SELECT current, floor, rows, sum FROM state", [], |row| {
+        let (current, floor): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok(Tally { current: current as u64, floor: floor as u64, rows: row.get(2)?, sum: row.get(3)? })
+    })
+}
+
+type Live = BTreeMap<Arc<str>, Version>;
+
+/// Reads every row in the order of writing; compares them with their sums and the `state` row.
+fn read_log(path: &Path, connection: &Connection, tally: Tally) -> Result<(Vec<Change>, Live), OpenError> {
+    let known = |source| sqlite_error(path, source);
+    let damaged = |what: String| OpenError::Damaged { file: path.into(), what };
+    let (mut changes, mut live) = (Vec::new(), Live::new());
+    let (mut rows, mut sum) = (0, 0i64);
+    let mut statement = connection.prepare("SELECT * FROM log ORDER BY revision").map_err(known)?;
+    let mut cursor = statement.query([]).map_err(known)?;
+    while let Some(row) = cursor.next().map_err(known)? {
+        let row = Row::read(row).map_err(known)?;
+        if row.sum != checksum(row.revision, &row.key, row.created, row.value.as_deref()) {
+            return Err(damaged(format!("the checksum of revision {} is wrong", row.revision)));
+        }
+        rows += 1;
+        sum = sum.wrapping_add(row.sum);
+        let revision = row.revision;
+        let change = row.replay(&mut live);
+        if revision > tally.floor {
+            changes.push(change);
+        }
+    }
+    let window = tally.floor.max(EMPTY) + 1..=tally.current;
+    if (rows, sum) != (tally.rows, tally.sum) || !changes.iter().map(|c| c.revision).eq(window) {
+        return Err(damaged(format!("{rows} revisions are readable, {} were written", tally.rows)));
+    }
+    Ok((changes, live))
+}
+
+/// A row of the table `log`.
+struct Row {
+    revision: Revision,
+    key: Arc<str>,
+    created: Revision,
+    value: Option<Vec<u8>>,
+    sum: i64,
+}
+
+impl Row {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let (revision, created): (i64, i64) = (row.get(0)?, row.get(2)?);
+        Ok(Self {
+            revision: revision as u64,
+            key: row.get(1)?,
+            created: created as u64,
+            value: row.get(3)?,
+            sum: row.get(4)?,
+        })
+    }
+
+    fn replay(self, live: &mut Live) -> Change {
+        let (revision, created) = (self.revision, self.created);
+        let version = self.value.map(|value| Version { value: value.into(), revision, created });
+        let previous = match &version {
+            Some(version) => live.insert(self.key.clone(), version.clone()),
+            None => live.remove(&self.key),
+        };
+        Change { revision, key: self.key, version, previous }
+    }
+}
+
+/// FNV-1a over all that a row means. Any one changed byte changes it; it is against decay, not against malice.
+fn checksum(revision: Revision, key: &str, created: Revision, value: Option<&[u8]>) -> i64 {
+    let mut sum: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut mix = |bytes: &[u8]| {
+        for byte in bytes {
+            sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    mix(&revision.to_le_bytes());
+    mix(&created.to_le_bytes());
+    mix(&(key.len() as u64).to_le_bytes());
+    mix(key.as_bytes());
+    mix(&[u8::from(value.is_some())]);
+    mix(value.unwrap_or_default());
+    sum as i64
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn io_error(path: &Path, source: std::io::Error) -> OpenError {
+    let file = path.to_path_buf();
+    match source.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => OpenError::Permission { file },
+        ErrorKind::NotFound | ErrorKind::NotADirectory => OpenError::NoFolder { file },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OpenError::Full { file },
+        _ => OpenError::Io { file, source },
+    }
+}
+
+fn sqlite_error(path: &Path, source: rusqlite::Error) -> OpenError {
+    let file = path.to_path_buf();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { file },
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            OpenError::Permission { file }
+        }
+        Some(ErrorCode::DiskFull) => OpenError::Full { file },
+        Some(ErrorCode::NotADatabase) => OpenError::Foreign { file },
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { file, what: source.to_string() },
+        Some(_) => OpenError::Sqlite { file, source },
+        // Not from the disk, but from us: a column of another type, a row that is missing.
+        None => OpenError::Damaged { file, what: source.to_string() },
+    }
+}
