@@ -18,10 +18,11 @@
 //! Why SQLite and not a log of our own: ecosystem note, section f.
 
 mod file;
+mod refusal;
 mod wal;
 mod writer;
 
-pub use file::OpenError;
+pub use refusal::OpenError;
 
 use crate::history::{Intent, Limits, Write};
 use crate::watch::{Reader, Watch, feed};

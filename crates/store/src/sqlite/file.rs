@@ -3,6 +3,7 @@
 //! See the invariants at the top of [`super`]; this file keeps 1, 4 and 5. Its format has a number
 //! ([`FORMAT`]): a program that does not know the number refuses the file and touches nothing.
 
+use super::refusal::{OpenError, io_error, sqlite_error};
 use super::{Options, wal};
 use crate::history::{Change, History, Version};
 use crate::{EMPTY, Revision};
@@ -10,14 +11,13 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// The tables below. Any change of them takes the next number.
-const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 1;
 
 /// Tells `file` and us whose database it is: "Evnd".
 const APPLICATION: i64 = 0x4576_6e64;
@@ -44,86 +44,6 @@ const CACHE_KIB: i64 = 2_048;
 
 /// What a row costs in the log beside its value: the pages it touches.
 const ROW_LOG_BYTES: usize = 4_096;
-
-/// Why a store does not open. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another server has it.
-    #[error("{}: in use by another server: stop that one, or choose another data folder", file.display())]
-    Locked {
-        /// The store's file.
-        file: PathBuf,
-    },
-    /// The folder is not there.
-    #[error("{}: its folder does not exist: create it, or choose another data folder", file.display())]
-    NoFolder {
-        /// The store's file.
-        file: PathBuf,
-    },
-    /// We may not write there.
-    #[error(
-        "{}: no permission to read and write it: start as its owner, or choose another data folder",
-        file.display()
-    )]
-    Permission {
-        /// The store's file.
-        file: PathBuf,
-    },
-    /// Some other program's file, or none of SQLite's at all.
-    #[error("{}: not a store of everynode: choose another data folder, or move the file away", file.display())]
-    Foreign {
-        /// The store's file.
-        file: PathBuf,
-    },
-    /// Written by a version with another format.
-    #[error(
-        "{}: written in format {found}, this version reads format {FORMAT}: start the version that wrote it, \
-         or move the file away to begin an empty cluster",
-        file.display()
-    )]
-    Format {
-        /// The store's file.
-        file: PathBuf,
-        /// The number that stands in it.
-        found: i64,
-    },
-    /// Not what we wrote.
-    #[error(
-        "{}: damaged ({what}), and was left as it is: check the disk and bring back a backup, \
-         or move the file away to begin an empty cluster",
-        file.display()
-    )]
-    Damaged {
-        /// The damaged file.
-        file: PathBuf,
-        /// Where it differs.
-        what: String,
-    },
-    /// No room to open.
-    #[error("{}: no space left on the disk: free some space and start again", file.display())]
-    Full {
-        /// The store's file.
-        file: PathBuf,
-    },
-    /// Anything else that the system says.
-    #[error("{}: cannot be opened", file.display())]
-    Io {
-        /// The file.
-        file: PathBuf,
-        /// What it says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Anything else that SQLite says.
-    #[error("{}: cannot be opened", file.display())]
-    Sqlite {
-        /// The file.
-        file: PathBuf,
-        /// What it says.
-        #[source]
-        source: rusqlite::Error,
-    },
-}
 
 /// Why a transaction did not happen.
 pub(super) enum Failure {
@@ -169,13 +89,29 @@ pub(super) struct Database {
     _lock: File,
 }
 
-/// The `state` row.
+/// The `state` row, where `sum` is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tally {
     current: Revision,
     floor: Revision,
     rows: i64,
+    /// Of the rows' checksums.
     sum: i64,
+}
+
+impl Tally {
+    const NEW: Self = Self { current: EMPTY, floor: EMPTY - 1, rows: 0, sum: 0 };
+
+    /// The sum as it is written: also over the row's own numbers.
+    fn seal(&self) -> i64 {
+        self.sum.wrapping_add(checksum(self.current, "", self.floor, None))
+    }
+
+    fn unseal(mut self) -> Self {
+        let own = self.seal().wrapping_sub(self.sum);
+        self.sum = self.sum.wrapping_sub(own);
+        self
+    }
 }
 
 /// Opens or begins a store.
@@ -197,12 +133,13 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
     let mut history = History::restored(options.limits, tally.current, live, tally.floor);
     let forgotten = history.apply(changes, Instant::now());
     let mut database = Database { file: path.into(), connection, tally, log_bytes: 0, _lock: lock };
-    // Not only to keep the log short: a torn transaction must be gone before the log goes on, see [`wal`].
     match database.checkpoint() {
-        Ok(()) => Ok(Opened { database, history, forgotten }),
-        Err(Failure::Full) => Err(OpenError::Full { file: path.into() }),
-        Err(Failure::Broken(source)) => Err(sqlite_error(path, source)),
+        Ok(()) => {}
+        // Reading needs no room; the writer tries again once a write went through.
+        Err(Failure::Full) => database.log_bytes = length(&with_suffix(path, "-wal")),
+        Err(Failure::Broken(source)) => return Err(sqlite_error(path, source)),
     }
+    Ok(Opened { database, history, forgotten })
 }
 
 impl Database {
@@ -256,7 +193,7 @@ impl Database {
             }
             transaction
                 .prepare_cached("UPDATE state SET current = ?, floor = ?, rows = ?, sum = ?")?
-                .execute(params![tally.current as i64, tally.floor as i64, tally.rows, tally.sum])?;
+                .execute(params![tally.current as i64, tally.floor as i64, tally.rows, tally.seal()])?;
         }
         transaction.commit()?;
         Ok(tally)
@@ -310,7 +247,7 @@ fn check_log(path: &Path) -> Result<(), OpenError> {
     let damaged = |what: &str| Err(OpenError::Damaged { file: log.clone(), what: what.into() });
     match verdict {
         wal::Verdict::Damaged(what) => damaged(&what),
-        wal::Verdict::Written if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 => {
+        wal::Verdict::Written if length(path) == 0 => {
             damaged("it has writes, but the file that it belongs to is missing")
         }
         wal::Verdict::Written | wal::Verdict::Empty => Ok(()),
@@ -360,16 +297,20 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "BEGIN; PRAGMA application_id = {APPLICATION}; {SCHEMA}
          INSERT INTO format VALUES ({FORMAT});
-         INSERT INTO state VALUES ({EMPTY}, {}, 0, 0);
+         INSERT INTO state VALUES ({}, {}, 0, {});
          COMMIT;",
-        EMPTY - 1
+        Tally::NEW.current,
+        Tally::NEW.floor,
+        Tally::NEW.seal()
     ))
 }
 
 fn read_tally(connection: &Connection) -> rusqlite::Result<Tally> {
     connection.query_row("SELECT current, floor, rows, sum FROM state", [], |row| {
         let (current, floor): (i64, i64) = (row.get(0)?, row.get(1)?);
-        Ok(Tally { current: current as u64, floor: floor as u64, rows: row.get(2)?, sum: row.get(3)? })
+        let tally =
+            Tally { current: current as u64, floor: floor as u64, rows: row.get(2)?, sum: row.get(3)? };
+        Ok(tally.unseal())
     })
 }
 
@@ -452,34 +393,13 @@ fn checksum(revision: Revision, key: &str, created: Revision, value: Option<&[u8
     sum as i64
 }
 
+/// Bytes of a file; none when it is not there.
+fn length(file: &Path) -> usize {
+    std::fs::metadata(file).map_or(0, |file| file.len() as usize)
+}
+
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-fn io_error(path: &Path, source: std::io::Error) -> OpenError {
-    let file = path.to_path_buf();
-    match source.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => OpenError::Permission { file },
-        ErrorKind::NotFound | ErrorKind::NotADirectory => OpenError::NoFolder { file },
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OpenError::Full { file },
-        _ => OpenError::Io { file, source },
-    }
-}
-
-fn sqlite_error(path: &Path, source: rusqlite::Error) -> OpenError {
-    let file = path.to_path_buf();
-    match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { file },
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            OpenError::Permission { file }
-        }
-        Some(ErrorCode::DiskFull) => OpenError::Full { file },
-        Some(ErrorCode::NotADatabase) => OpenError::Foreign { file },
-        Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { file, what: source.to_string() },
-        Some(_) => OpenError::Sqlite { file, source },
-        // Not from the disk, but from us: a column of another type, a row that is missing.
-        None => OpenError::Damaged { file, what: source.to_string() },
-    }
 }

@@ -1,9 +1,11 @@
 //! Whether a write-ahead log that a crash left behind ends where the crash cut it, or was damaged before.
 //!
 //! SQLite replays a log up to its first invalid frame and forgets the rest. After a crash this is right: only the
-//! last transaction can be torn, because each is flushed before the next begins. When a whole later transaction
-//! of the same log follows the invalid frame, then flushed bytes have changed, and cutting there would lose
-//! answered writes without a word. Damage within the last transaction looks like a torn one and is cut like it.
+//! last transaction can be torn, because each is flushed before the next begins. When the ends of two transactions
+//! of the same log stand at or behind the invalid frame, then flushed bytes have changed, and cutting there would
+//! lose answered writes without a word. One end alone says nothing: the last transaction may be torn, and behind
+//! it may stand frames of a longer one that was rolled back. So damage within the last transaction is cut like a
+//! tear; it is exposed only from its flush to the next write.
 //!
 //! Format: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>.
 
@@ -59,27 +61,24 @@ fn check_frames(reader: &mut impl Read, header: &Header) -> Result<Verdict> {
     let mut frame = vec![0; FRAME_HEADER + header.page_size];
     let mut sum = header.sum;
     let mut first_broken = None;
-    // Behind the first broken frame: was the end of a whole transaction seen?
-    let mut committed_behind = false;
+    // Ends of transactions of this log, at or behind the first broken frame.
+    let mut ends = 0;
     let mut number = 0;
     while fill(reader, &mut frame)? {
         number += 1;
         let ours = word(&frame, 8, true) == header.salt.0 && word(&frame, 12, true) == header.salt.1;
-        match first_broken {
-            None => {
-                sum = header.checksum(header.checksum(sum, &frame[..8]), &frame[FRAME_HEADER..]);
-                let intact = ours && sum == (word(&frame, 16, true), word(&frame, 20, true));
-                if !intact {
-                    first_broken = Some(number);
-                    committed_behind = ours && ends_transaction(&frame);
-                }
-            }
-            Some(broken) if ours && committed_behind => {
+        if first_broken.is_none() {
+            sum = header.checksum(header.checksum(sum, &frame[..8]), &frame[FRAME_HEADER..]);
+            let intact = ours && sum == (word(&frame, 16, true), word(&frame, 20, true));
+            first_broken = (!intact).then_some(number);
+        }
+        if let Some(broken) = first_broken {
+            ends += usize::from(ours && ends_transaction(&frame));
+            if ends == 2 {
                 return Ok(Verdict::Damaged(format!(
                     "frame {broken} of the log is broken, and later writes follow it"
                 )));
             }
-            Some(_) => committed_behind |= ours && ends_transaction(&frame),
         }
     }
     Ok(if number == 0 { Verdict::Empty } else { Verdict::Written })

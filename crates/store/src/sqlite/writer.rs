@@ -150,10 +150,6 @@ impl Writer {
         if changes.is_empty() {
             return Ok(());
         }
-        if self.held_up {
-            // What the refused transaction left in the log must be gone before the log goes on, see [`super::wal`].
-            self.database.checkpoint().map_err(|failure| self.stop_for(failure))?;
-        }
         // Twice what comes in leaves the window's garbage no way to grow.
         let pruned = self.garbage.len().min(2 * changes.len());
         self.flush(changes, pruned)

@@ -1,0 +1,177 @@
+//! Killed with -9 at any moment: every answered write is there, none is half there.
+//!
+//! A child writes with many clients and prints each answer; the parent kills it, opens the file and compares.
+//! `STORE_CRASH_ROUNDS=1000` makes a longer run, `STORE_CRASH_SEED` another one.
+
+use crate::{Random, State, child_command, child_file, state};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use store::history::Limits;
+use store::sqlite::{Options, SqliteStore};
+use store::{EventKind, Revision, Store};
+
+const CLIENTS: u64 = 16;
+
+/// Few changes fit, so that pruning is always at work when the kill comes.
+const OPTIONS: Options = Options {
+    limits: Limits { events: 300, events_kept: 100, age: Duration::from_millis(50), bytes: 4 << 20 },
+    quota: None,
+};
+
+#[tokio::test]
+async fn killed_at_any_moment_no_answered_write_is_lost() {
+    let number = |name, default| std::env::var(name).ok().map_or(default, |text| text.parse().unwrap());
+    let (rounds, seed) = (number("STORE_CRASH_ROUNDS", 20), number("STORE_CRASH_SEED", 1));
+    println!("{rounds} rounds, seed {seed}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("store.db");
+    let mut random = Random(seed);
+    let mut before = State::new();
+    let mut answered = 0;
+    for round in 0..rounds {
+        let answers = write_and_kill(&file, round, Duration::from_micros(random.below(250_000)));
+        answered += answers.len();
+        before = check(&file, round, &answers, before).await;
+    }
+    println!("{answered} answered writes survived {rounds} kills");
+    assert!(answered > rounds as usize * 10, "the children hardly wrote");
+}
+
+/// One printed answer.
+#[derive(Debug, PartialEq)]
+struct Answer {
+    client: u64,
+    step: u64,
+    revision: Revision,
+}
+
+fn write_and_kill(file: &Path, round: u64, delay: Duration) -> Vec<Answer> {
+    let mut child = child_command("crash::child_that_writes_until_it_is_killed", file)
+        .env("STORE_ROUND", round.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.by_ref().map(Result::unwrap).find_map(|line| parse(&line));
+    let reader = std::thread::spawn(move || lines.map_while(Result::ok).filter_map(|l| parse(&l)).collect());
+    // The one thing that is random here is the moment of death.
+    std::thread::sleep(delay);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let rest: Vec<Answer> = reader.join().unwrap();
+    first.into_iter().chain(rest).collect()
+}
+
+fn parse(line: &str) -> Option<Answer> {
+    let mut words =
+        line.strip_prefix("answered ")?.strip_suffix(" .")?.split(' ').map(|word| word.parse().unwrap());
+    Some(Answer { client: words.next()?, step: words.next()?, revision: words.next()? })
+}
+
+/// Opens after the kill: the old rounds are as they were, this round is what was answered, or one write more for
+/// each client; the history tells the same story.
+async fn check(file: &Path, round: u64, answers: &[Answer], before: State) -> State {
+    let store = SqliteStore::open_with(file, OPTIONS).unwrap();
+    let now = state(&store).await;
+    let mine = format!("r{round}/");
+    let old: State =
+        now.iter().filter(|(k, _)| !k.starts_with(&mine)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    assert!(old == before, "round {round} changed what earlier rounds left");
+    for client in 0..CLIENTS {
+        let prefix = format!("r{round}/c{client}/");
+        let of_client = answers.iter().filter(|answer| answer.client == client);
+        let steps = of_client.map(|answer| answer.step + 1).max().unwrap_or(0);
+        let found: BTreeMap<String, Bytes> = now
+            .range(prefix.clone()..)
+            .take_while(|(k, _)| k.starts_with(&prefix))
+            .map(|(k, v)| (k.clone(), v.0.clone()))
+            .collect();
+        let fits = found == after(round, client, steps) || found == after(round, client, steps + 1);
+        assert!(
+            fits,
+            "round {round}, client {client}: {steps} writes were answered, the file has something else"
+        );
+    }
+    let last = answers.iter().map(|answer| answer.revision).max().unwrap_or(0);
+    assert!(store.current().await.unwrap() >= last, "revisions went back");
+    check_history(&store, &now).await;
+    now
+}
+
+/// The newest event of a key in the window is what stands there.
+async fn check_history(store: &SqliteStore, now: &State) {
+    let floor = match store.watch("", 0).await {
+        Err(store::Error::Compacted { oldest }) => oldest,
+        _ => 0,
+    };
+    let mut watch = store.watch("", floor).await.unwrap();
+    let end = store.current().await.unwrap();
+    while watch.up_to() < end {
+        let Some(batch) = tokio::time::timeout(Duration::from_secs(30), watch.next()).await.unwrap() else {
+            return;
+        };
+        for event in batch.unwrap().events {
+            let stands = now.get(&*event.key).filter(|(_, revision)| *revision <= event.revision);
+            if let (EventKind::Put { value, .. }, Some((stood, revision))) = (&event.kind, stands) {
+                assert_eq!((value, event.revision), (stood, *revision));
+            }
+        }
+    }
+}
+
+/// What a client's first `steps` writes leave behind.
+fn after(round: u64, client: u64, steps: u64) -> BTreeMap<String, Bytes> {
+    let mut left = BTreeMap::new();
+    for step in 0..steps {
+        let (key, value) = (key(round, client, step), value(round, client, step));
+        match left.contains_key(&key) && deletes(step) {
+            true => left.remove(&key),
+            false => left.insert(key, value),
+        };
+    }
+    left
+}
+
+fn key(round: u64, client: u64, step: u64) -> String {
+    format!("r{round}/c{client}/k{}", step % 7)
+}
+
+fn deletes(step: u64) -> bool {
+    step.is_multiple_of(5)
+}
+
+/// Every third round is heavy, so that the log is checkpointed while it runs.
+fn value(round: u64, client: u64, step: u64) -> Bytes {
+    let most = if round.is_multiple_of(3) { 60_000 } else { 3_000 };
+    let length = Random(round << 40 | client << 32 | step).below(most) as usize;
+    Bytes::from(vec![(step % 251) as u8 ^ client as u8; length])
+}
+
+#[test]
+#[ignore = "started and killed by the test above"]
+fn child_that_writes_until_it_is_killed() {
+    let Some(file) = child_file() else { return };
+    let round = std::env::var("STORE_ROUND").unwrap().parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = std::sync::Arc::new(SqliteStore::open_with(&file, OPTIONS).unwrap());
+        let clients = (0..CLIENTS).map(|client| tokio::spawn(write_for_ever(store.clone(), round, client)));
+        futures::future::join_all(clients).await;
+    });
+}
+
+async fn write_for_ever(store: std::sync::Arc<SqliteStore>, round: u64, client: u64) {
+    for step in 0.. {
+        let (key, value) = (key(round, client, step), value(round, client, step));
+        let revision = match store.get(&key).await.unwrap() {
+            None => store.create(&key, value).await.unwrap(),
+            Some(entry) if deletes(step) => store.delete(&key, entry.revision).await.unwrap(),
+            Some(entry) => store.update(&key, value, entry.revision).await.unwrap(),
+        };
+        println!("answered {client} {step} {revision} .");
+    }
+}
