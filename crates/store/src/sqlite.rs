@@ -19,6 +19,7 @@
 
 mod file;
 mod refusal;
+mod row;
 mod wal;
 mod writer;
 

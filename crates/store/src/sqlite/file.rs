@@ -4,16 +4,15 @@
 //! ([`FORMAT`]): a program that does not know the number refuses the file and touches nothing.
 
 use super::refusal::{OpenError, io_error, sqlite_error};
+use super::row::{Live, Row, checksum};
 use super::{Options, wal};
-use crate::history::{Change, History, Version};
+use crate::history::{Change, History};
 use crate::{EMPTY, Revision};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// The tables below. Any change of them takes the next number.
@@ -314,8 +313,6 @@ fn read_tally(connection: &Connection) -> rusqlite::Result<Tally> {
     })
 }
 
-type Live = BTreeMap<Arc<str>, Version>;
-
 /// Reads every row in the order of writing; compares them with their sums and the `state` row.
 fn read_log(path: &Path, connection: &Connection, tally: Tally) -> Result<(Vec<Change>, Live), OpenError> {
     let known = |source| sqlite_error(path, source);
@@ -326,7 +323,7 @@ fn read_log(path: &Path, connection: &Connection, tally: Tally) -> Result<(Vec<C
     let mut cursor = statement.query([]).map_err(known)?;
     while let Some(row) = cursor.next().map_err(known)? {
         let row = Row::read(row).map_err(known)?;
-        if row.sum != checksum(row.revision, &row.key, row.created, row.value.as_deref()) {
+        if !row.is_intact() {
             return Err(damaged(format!("the checksum of revision {} is wrong", row.revision)));
         }
         rows += 1;
@@ -342,55 +339,6 @@ fn read_log(path: &Path, connection: &Connection, tally: Tally) -> Result<(Vec<C
         return Err(damaged(format!("{rows} revisions are readable, {} were written", tally.rows)));
     }
     Ok((changes, live))
-}
-
-/// A row of the table `log`.
-struct Row {
-    revision: Revision,
-    key: Arc<str>,
-    created: Revision,
-    value: Option<Vec<u8>>,
-    sum: i64,
-}
-
-impl Row {
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        let (revision, created): (i64, i64) = (row.get(0)?, row.get(2)?);
-        Ok(Self {
-            revision: revision as u64,
-            key: row.get(1)?,
-            created: created as u64,
-            value: row.get(3)?,
-            sum: row.get(4)?,
-        })
-    }
-
-    fn replay(self, live: &mut Live) -> Change {
-        let (revision, created) = (self.revision, self.created);
-        let version = self.value.map(|value| Version { value: value.into(), revision, created });
-        let previous = match &version {
-            Some(version) => live.insert(self.key.clone(), version.clone()),
-            None => live.remove(&self.key),
-        };
-        Change { revision, key: self.key, version, previous }
-    }
-}
-
-/// FNV-1a over all that a row means. Any one changed byte changes it; it is against decay, not against malice.
-fn checksum(revision: Revision, key: &str, created: Revision, value: Option<&[u8]>) -> i64 {
-    let mut sum: u64 = 0xcbf2_9ce4_8422_2325;
-    let mut mix = |bytes: &[u8]| {
-        for byte in bytes {
-            sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    mix(&revision.to_le_bytes());
-    mix(&created.to_le_bytes());
-    mix(&(key.len() as u64).to_le_bytes());
-    mix(key.as_bytes());
-    mix(&[u8::from(value.is_some())]);
-    mix(value.unwrap_or_default());
-    sum as i64
 }
 
 /// Bytes of a file; none when it is not there.
