@@ -73,6 +73,11 @@ fn functions(text: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for (start, line) in lines.iter().enumerate() {
         let Some(name) = function_name(line) else { continue };
+        // A trait's method without a body has no closing brace of its own.
+        let signature_end = lines[start..].iter().find(|l| l.ends_with(['{', '}', ';']));
+        if signature_end.is_some_and(|l| l.ends_with(';')) {
+            continue;
+        }
         let indent = &line[..line.len() - line.trim_start().len()];
         let closing = format!("{indent}}}");
         let length = lines[start..].iter().position(|l| *l == closing).unwrap_or(0);
