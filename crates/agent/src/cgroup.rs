@@ -9,7 +9,9 @@ const ROOT: &str = "/sys/fs/cgroup";
 pub fn remove(cgroup: &str) {
     for tree in trees(Path::new(ROOT)) {
         let folder = tree.join(cgroup.trim_start_matches('/'));
-        if folder.is_dir() && let Err(error) = remove_tree(&folder) {
+        if folder.is_dir()
+            && let Err(error) = remove_tree(&folder)
+        {
             tracing::debug!(path = %folder.display(), %error, "cgroup not removed");
         }
     }

@@ -23,8 +23,7 @@ const MASKED_PATHS: [&str; 10] = [
     "/sys/firmware",
 ];
 /// Paths that an unprivileged container cannot write.
-const READONLY_PATHS: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// What was found out before a container can be described.
 pub struct Found<'a> {

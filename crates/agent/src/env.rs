@@ -318,15 +318,25 @@ mod tests {
                {"name":"CPU","valueFrom":{"resourceFieldRef":{"resource":"limits.cpu"}}},
                {"name":"K","valueFrom":{"configMapKeyRef":{"name":"m","key":"K"}}},
                {"name":"O","valueFrom":{"secretKeyRef":{"name":"no","key":"K","optional":true}}}]}"#,
-            Ok(&[("P_K", "v"), ("A", "1"), ("B", "12"), ("L", "b"), ("IP", "10.0.0.1"), ("CPU", "4"), ("K", "v")]),
+            Ok(&[
+                ("P_K", "v"),
+                ("A", "1"),
+                ("B", "12"),
+                ("L", "b"),
+                ("IP", "10.0.0.1"),
+                ("CPU", "4"),
+                ("K", "v"),
+            ]),
         );
     }
 
     #[test]
     fn a_missing_source_is_named() {
-        let secret = r#"{"name":"c","env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}}]}"#;
+        let secret =
+            r#"{"name":"c","env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}}]}"#;
         check(secret, Err("secret \"s\" not found"));
-        let key = r#"{"name":"c","env":[{"name":"A","valueFrom":{"configMapKeyRef":{"name":"m","key":"x"}}}]}"#;
+        let key =
+            r#"{"name":"c","env":[{"name":"A","valueFrom":{"configMapKeyRef":{"name":"m","key":"x"}}}]}"#;
         check(key, Err("couldn't find key x in ConfigMap n/m"));
     }
 }

@@ -135,8 +135,13 @@ impl Writer {
         let namespace = note.about.namespace.clone().unwrap_or_else(|| "default".into());
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         let about = &note.about;
-        let identity =
-            (about.uid.clone(), about.field_path.clone(), note.kind, note.reason.clone(), note.message.clone());
+        let identity = (
+            about.uid.clone(),
+            about.field_path.clone(),
+            note.kind,
+            note.reason.clone(),
+            note.message.clone(),
+        );
         if let Some(written) = self.known.get_mut(&identity)
             && note.at.as_second() - written.at.as_second() < COUNT_WITHIN_SECONDS
         {

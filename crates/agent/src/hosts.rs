@@ -17,7 +17,11 @@ pub fn text(spec: &PodSpec, ips: &[String], hostname: &str) -> String {
         text.push_str("\n# Entries added by HostAliases.\n");
     }
     for alias in aliases {
-        text.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")));
+        text.push_str(&format!(
+            "{}\t{}\n",
+            alias.ip,
+            alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")
+        ));
     }
     text
 }

@@ -14,6 +14,8 @@
 mod request;
 mod tls;
 
+pub(crate) use tls::believing_anyone;
+
 use crate::{Shutdown, connection};
 use jiff::Timestamp;
 use request::{Purpose, RequestError};

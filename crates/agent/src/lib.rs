@@ -10,9 +10,40 @@
 //!
 //! Kubernetes: pkg/kubelet/kubelet.go.
 
+pub mod admit;
 pub mod connection;
+pub mod env;
+pub mod events;
+//pub mod fleet;
+pub mod heartbeat;
 pub mod join;
+pub mod logs;
+pub mod plan;
+pub mod probe;
+pub mod register;
+pub mod restart;
 pub mod runtime;
+pub mod server;
+pub mod status;
+pub mod volumes;
+
+mod act;
+mod cgroup;
+mod container;
+mod hosts;
+mod images;
+mod life;
+mod node_watch;
+mod pods;
+mod probing;
+mod relist;
+mod resources;
+mod rotate;
+mod sandbox;
+mod sources;
+mod worker;
+
+pub use life::{RunError, run};
 
 use k8s_openapi::api::core::v1::Taint;
 use std::collections::BTreeMap;

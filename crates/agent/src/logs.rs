@@ -61,9 +61,7 @@ impl Options {
         let seconds = number("sinceSeconds", 1)?;
         let time = match query.get("sinceTime") {
             None => None,
-            Some(value) => {
-                Some(value.parse().map_err(|_| OptionsError::Time { value: value.clone() })?)
-            }
+            Some(value) => Some(value.parse().map_err(|_| OptionsError::Time { value: value.clone() })?),
         };
         if seconds.is_some() && time.is_some() {
             return Err(OptionsError::Both);

@@ -180,11 +180,8 @@ mod tests {
     use super::*;
 
     fn verdicts(answers: &str, success: i32, failure: i32) -> String {
-        let probe = Probe {
-            success_threshold: Some(success),
-            failure_threshold: Some(failure),
-            ..Probe::default()
-        };
+        let probe =
+            Probe { success_threshold: Some(success), failure_threshold: Some(failure), ..Probe::default() };
         let mut streak = Streak::default();
         let mut say = |answer| match streak.observe(&answer, &Schedule::of(&probe)) {
             None => '.',

@@ -52,13 +52,9 @@ pub fn config(config: &Config, pod: &Pod, attempt: u32) -> m::PodSandboxConfig {
 /// The labels by which a pod's sandbox and containers are found again.
 #[must_use]
 pub fn own_labels(key: &PodKey) -> BTreeMap<String, String> {
-    [
-        (label::POD_NAME, &key.name),
-        (label::POD_NAMESPACE, &key.namespace),
-        (label::POD_UID, &key.uid),
-    ]
-    .map(|(name, value)| (name.to_string(), value.clone()))
-    .into()
+    [(label::POD_NAME, &key.name), (label::POD_NAMESPACE, &key.namespace), (label::POD_UID, &key.uid)]
+        .map(|(name, value)| (name.to_string(), value.clone()))
+        .into()
 }
 
 /// Where a pod's logs lie.

@@ -3,9 +3,9 @@
 //! Each use asks the server; what it answered last is kept, so that a crashed container can start again while the
 //! server is down. A 404 is an answer: the object is forgotten.
 
+use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
-use jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -134,7 +134,8 @@ impl Sources {
             (_, Some(known)) => Ok(Some(known.data)),
             (Ok(Err(error)), None) => Err(self.error(namespace, source, error)),
             (Err(_), None) => {
-                let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "the API server does not answer");
+                let late =
+                    std::io::Error::new(std::io::ErrorKind::TimedOut, "the API server does not answer");
                 Err(self.error(namespace, source, kube::Error::Service(late.into())))
             }
         }
@@ -173,7 +174,8 @@ impl Sources {
         };
         let answer =
             api.create_token_request(&token.service_account, &PostParams::default(), &request).await?;
-        let status = answer.status.unwrap_or_default();
+        let missing = || std::io::Error::other("the server's answer has no token");
+        let status = answer.status.ok_or_else(|| kube::Error::Service(missing().into()))?;
         let now = Timestamp::now().as_second();
         let life = status.expiration_timestamp.0.as_second() - now;
         let data = BTreeMap::from([("token".to_string(), status.token.into_bytes())]);

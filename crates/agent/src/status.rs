@@ -73,12 +73,7 @@ fn pod_ips(seen: &Seen<'_>, spec: &PodSpec, old: &PodStatus, place: Place<'_>) -
 }
 
 /// Kubernetes: `getPhase`.
-fn phase(
-    spec: &PodSpec,
-    stage: Stage,
-    inits: &[ContainerStatus],
-    mains: &[ContainerStatus],
-) -> &'static str {
+fn phase(spec: &PodSpec, stage: Stage, inits: &[ContainerStatus], mains: &[ContainerStatus]) -> &'static str {
     let policy = policy(spec);
     let count = Count::of(mains);
     let sidecars = spec.init_containers.as_deref().unwrap_or_default().iter().map(is_sidecar);
@@ -87,7 +82,11 @@ fn phase(
     let began = mains.iter().any(|status| status.container_id.is_some());
     if !began && !init_open.is_empty() {
         let failed = init_open.iter().any(|status| exit_code(status).is_some());
-        return if failed && (policy == Policy::Never || stage >= Stage::Ended) { "Failed" } else { "Pending" };
+        return if failed && (policy == Policy::Never || stage >= Stage::Ended) {
+            "Failed"
+        } else {
+            "Pending"
+        };
     }
     match count {
         Count { waiting: 1.., .. } => "Pending",

@@ -169,8 +169,8 @@ fn roots(ca_pem: &str) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// For one request only: the CA, whose hash is compared afterwards. Nothing secret may be sent over it.
-pub(super) fn believing_anyone() -> Result<Arc<rustls::ClientConfig>, TlsError> {
+/// For the CA, whose hash is compared afterwards, and for probes of pods. Nothing secret may be sent over it.
+pub(crate) fn believing_anyone() -> Result<Arc<rustls::ClientConfig>, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?

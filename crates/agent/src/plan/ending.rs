@@ -71,9 +71,8 @@ pub(super) fn wind_down(seen: &Seen<'_>, spec: &PodSpec, ending: Ending, plan: &
 /// Main and init containers at once; sidecars after them, the last first.
 fn stop_next(seen: &Seen<'_>, spec: &PodSpec, running: &[&Container], plan: &mut Plan) {
     let inits = spec.init_containers.as_deref().unwrap_or_default();
-    let place = |container: &Container| {
-        inits.iter().position(|init| is_sidecar(init) && init.name == container.name)
-    };
+    let place =
+        |container: &Container| inits.iter().position(|init| is_sidecar(init) && init.name == container.name);
     let first: Vec<&&Container> = running.iter().filter(|container| place(container).is_none()).collect();
     let chosen = if first.is_empty() {
         running.iter().max_by_key(|container| place(container)).into_iter().collect()

@@ -172,8 +172,7 @@ impl Turn<'_> {
     ) {
         let pod = super::ending::full_name(self.seen.pod);
         let delay = restart::go_duration(delay);
-        let message =
-            format!("back-off {delay} restarting failed container={} pod={pod}", container.name);
+        let message = format!("back-off {delay} restarting failed container={} pod={pod}", container.name);
         plan.wait(&container.name, "CrashLoopBackOff", &message);
         plan.wake(at);
     }

@@ -61,7 +61,8 @@ fn absolute(path: &str) -> String {
 /// The place of a sub-path; it is made if it is missing.
 fn inside(volume: &Path, sub_path: &str) -> Result<PathBuf, VolumeError> {
     let outside = || VolumeError::Outside { path: sub_path.into() };
-    if !Path::new(sub_path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+    if !Path::new(sub_path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+    {
         return Err(outside());
     }
     let wanted = volume.join(sub_path);

@@ -156,7 +156,11 @@ mod tests {
         write(&volume, &files(&[("a", "1"), ("d/b", "2")]), None).unwrap();
         let before = std::fs::read_link(volume.join(DATA)).unwrap();
         write(&volume, &files(&[("a", "1"), ("d/b", "2")]), None).unwrap();
-        assert_eq!(std::fs::read_link(volume.join(DATA)).unwrap(), before, "nothing changed, nothing written");
+        assert_eq!(
+            std::fs::read_link(volume.join(DATA)).unwrap(),
+            before,
+            "nothing changed, nothing written"
+        );
         write(&volume, &files(&[("a", "3"), ("c", "4")]), None).unwrap();
         assert_eq!(visible(&volume), ["a", "c"]);
         assert_eq!(std::fs::read_to_string(volume.join("a")).unwrap(), "3");

@@ -54,7 +54,8 @@ fn part(
     if let Some(projection) = &source.service_account_token {
         let wanted = token(projection, facts.pod);
         let data = contents.get(&wanted).and_then(|data| data.get("token"));
-        let missing = || VolumeError::NoObject { kind: "token of service account", name: wanted.name().into() };
+        let missing =
+            || VolumeError::NoObject { kind: "token of service account", name: wanted.name().into() };
         let mode = permissions(default_mode.unwrap_or(DEFAULT_MODE));
         let file = File { content: data.ok_or_else(missing)?.clone(), mode };
         return Ok(Files::from([(projection.path.clone(), file)]));

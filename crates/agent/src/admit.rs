@@ -1,0 +1,114 @@
+//! PURE. May this pod run here, and does it fit? Asked once, when it arrives (NP-14).
+//!
+//! The scheduler asked before, but pods can be bound by anybody, and the node may have changed in between. Checked in
+//! kubelet's order: resources, node name, host ports, node selector and affinity, NoExecute taints (NoSchedule taints
+//! do not matter any more). A refused pod becomes Failed.
+//!
+//! Kubernetes: pkg/kubelet/lifecycle/predicate.go.
+
+use crate::plan::Rejection;
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use objects::quantity::Amount;
+use objects::{node_affinity, pod as pods, taints};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Pods of this source are not asked about taints: they belong to the node's owner.
+const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
+
+/// Whether `pod` may run on `node` beside `others`.
+pub fn check(pod: &Pod, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejection> {
+    let empty = PodSpec::default();
+    let spec = pod.spec.as_ref().unwrap_or(&empty);
+    fits(spec, node, others)?;
+    predicate(
+        "NodeName",
+        "node(s) didn't match the requested node name",
+        spec.node_name == node.metadata.name,
+    )?;
+    predicate(
+        "NodePorts",
+        "node(s) didn't have free ports for the requested pod ports",
+        ports_are_free(spec, others),
+    )?;
+    predicate(
+        "NodeAffinity",
+        "node(s) didn't match Pod's node affinity/selector",
+        node_affinity::required_matches(spec, node),
+    )?;
+    predicate(
+        "TaintToleration",
+        "node(s) had taints that the pod didn't tolerate",
+        tolerates(pod, spec, node),
+    )
+}
+
+fn predicate(name: &str, description: &str, holds: bool) -> Result<(), Rejection> {
+    if holds {
+        return Ok(());
+    }
+    let message = format!("Pod was rejected: Predicate {name} failed: {description}");
+    Err(Rejection { reason: name.into(), message })
+}
+
+fn fits(spec: &PodSpec, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejection> {
+    let empty = BTreeMap::new();
+    let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref()).unwrap_or(&empty);
+    let count = i128::try_from(others.len()).unwrap_or(i128::MAX);
+    let pods = whole(allocatable.get("pods"));
+    if allocatable.contains_key("pods") && count + 1 > pods {
+        return Err(lack("pods", 1, count, pods));
+    }
+    for (resource, asked) in pods::requests(spec) {
+        let in_units = |amount: &Amount| {
+            if resource == "cpu" { i128::from(amount.milli()) } else { i128::from(amount.value()) }
+        };
+        let requested = in_units(&asked);
+        if requested == 0 {
+            continue;
+        }
+        let of = |pod: &Arc<Pod>| {
+            let requests = pod.spec.as_ref().map(pods::requests).unwrap_or_default();
+            requests.get(&resource).map_or(0, in_units)
+        };
+        let used: i128 = others.iter().map(of).sum();
+        let capacity = allocatable.get(&resource).and_then(|quantity| Amount::parse(&quantity.0).ok());
+        let capacity = capacity.as_ref().map_or(0, in_units);
+        if used + requested > capacity {
+            return Err(lack(&resource, requested, used, capacity));
+        }
+    }
+    Ok(())
+}
+
+fn whole(quantity: Option<&Quantity>) -> i128 {
+    let amount = quantity.and_then(|quantity| Amount::parse(&quantity.0).ok());
+    amount.map_or(0, |amount| i128::from(amount.value()))
+}
+
+fn lack(resource: &str, requested: i128, used: i128, capacity: i128) -> Rejection {
+    Rejection {
+        reason: format!("OutOf{resource}"),
+        message: format!(
+            "Pod was rejected: Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, \
+             capacity: {capacity}"
+        ),
+    }
+}
+
+fn ports_are_free(spec: &PodSpec, others: &[Arc<Pod>]) -> bool {
+    let wanted = pods::host_ports(spec);
+    let taken = others.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(pods::host_ports);
+    taken.into_iter().all(|taken| wanted.iter().all(|wanted| !wanted.conflicts_with(&taken)))
+}
+
+fn tolerates(pod: &Pod, spec: &PodSpec, node: &Node) -> bool {
+    let source = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(CONFIG_SOURCE));
+    if source.is_some_and(|source| source != "api") {
+        return true;
+    }
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    taints::untolerated(taints, tolerations, &[taints::Effect::NoExecute]).is_none()
+}
