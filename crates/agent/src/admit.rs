@@ -7,10 +7,9 @@
 //! Kubernetes: pkg/kubelet/lifecycle/predicate.go.
 
 use crate::plan::Rejection;
+use crate::soon::{self as pods, Amount};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use objects::quantity::Amount;
-use objects::{node_affinity, pod as pods, taints};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,7 +34,7 @@ pub fn check(pod: &Pod, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejectio
     predicate(
         "NodeAffinity",
         "node(s) didn't match Pod's node affinity/selector",
-        node_affinity::required_matches(spec, node),
+        pods::required_matches(spec, node),
     )?;
     predicate(
         "TaintToleration",
@@ -62,7 +61,7 @@ fn fits(spec: &PodSpec, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejectio
     }
     for (resource, asked) in pods::requests(spec) {
         let in_units = |amount: &Amount| {
-            if resource == "cpu" { i128::from(amount.milli()) } else { i128::from(amount.value()) }
+            if resource == "cpu" { amount.milli() } else { amount.value() }
         };
         let requested = in_units(&asked);
         if requested == 0 {
@@ -84,7 +83,7 @@ fn fits(spec: &PodSpec, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejectio
 
 fn whole(quantity: Option<&Quantity>) -> i128 {
     let amount = quantity.and_then(|quantity| Amount::parse(&quantity.0).ok());
-    amount.map_or(0, |amount| i128::from(amount.value()))
+    amount.map_or(0, |amount| amount.value())
 }
 
 fn lack(resource: &str, requested: i128, used: i128, capacity: i128) -> Rejection {
@@ -100,7 +99,7 @@ fn lack(resource: &str, requested: i128, used: i128, capacity: i128) -> Rejectio
 fn ports_are_free(spec: &PodSpec, others: &[Arc<Pod>]) -> bool {
     let wanted = pods::host_ports(spec);
     let taken = others.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(pods::host_ports);
-    taken.into_iter().all(|taken| wanted.iter().all(|wanted| !wanted.conflicts_with(&taken)))
+    taken.into_iter().all(|taken| wanted.iter().all(|wanted| *wanted != taken))
 }
 
 fn tolerates(pod: &Pod, spec: &PodSpec, node: &Node) -> bool {
@@ -110,5 +109,5 @@ fn tolerates(pod: &Pod, spec: &PodSpec, node: &Node) -> bool {
     }
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
-    taints::untolerated(taints, tolerations, &[taints::Effect::NoExecute]).is_none()
+    pods::untolerated(taints, tolerations).is_none()
 }

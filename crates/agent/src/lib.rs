@@ -40,6 +40,7 @@ mod relist;
 mod resources;
 mod rotate;
 mod sandbox;
+mod soon;
 mod sources;
 mod worker;
 
