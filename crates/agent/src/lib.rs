@@ -14,7 +14,7 @@ pub mod admit;
 pub mod connection;
 pub mod env;
 pub mod events;
-//pub mod fleet;
+pub mod fleet;
 pub mod heartbeat;
 pub mod join;
 pub mod logs;

@@ -113,7 +113,6 @@ impl Simulated {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same text for nearly every image, so that tests and people can tell what runs.
     fn stop_now(&self, id: &str, code: i32) {
         if let Some(container) = self.world().containers.get_mut(id) {
             end(container, code);
@@ -148,6 +147,19 @@ fn end(container: &mut Container, code: i32) {
         reason: reason.into(),
         message: String::new(),
     });
+}
+
+/// One line in the container's log, so that `kubectl logs` shows something here too. Without a disk there is none.
+fn log(container: &Container, text: &str) {
+    let path = std::path::Path::new(&container.log_path);
+    let line = format!("{} stdout F {text}\n", Timestamp::now());
+    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        std::io::Write::write_all(&mut file, line.as_bytes())
+    });
+    if let Err(error) = written {
+        tracing::debug!(path = container.log_path, %error, "no log");
+    }
 }
 
 /// A delay of zero must not even yield: a fleet starts thousands of these.
@@ -275,7 +287,9 @@ impl Runtime for Simulated {
             let mut world = self.world();
             let container = world.container(id)?;
             container.state = State::Running { started_at: Timestamp::now() };
+            log(container, &format!("{} runs, simulated", container.image));
             if behaviour(&container.image) == Behaviour::Crashes {
+                log(container, "broken: exits with code 1");
                 end(container, 1);
             }
             Ok(())

@@ -1,0 +1,194 @@
+//! The Node objects and leases of a fleet.
+
+use super::Config;
+use crate::heartbeat::{LEASE_NAMESPACE, LEASE_SECONDS, Pressure, conditions, renew};
+use crate::register::{self, Machine};
+use crate::runtime::{Readiness, RuntimeStatus};
+use futures::StreamExt as _;
+use http::{Request, header};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::Api;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// Half of a lease's life: a fleet is one process, and a lost renewal is as likely as for any agent.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
+/// Kubernetes: `nodeStatusReportFrequency`.
+const REPORT_EVERY: Duration = Duration::from_secs(300);
+/// Writes at once.
+const AT_ONCE: usize = 32;
+/// A server that is not there yet is asked again after this.
+const RETRY: Duration = Duration::from_secs(1);
+/// A server that does not answer within this loses a renewal.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a simulated node has.
+const CPUS: u64 = 32;
+const MEMORY_KIB: u64 = 256 << 20;
+const DISK_KIB: u64 = 1 << 30;
+
+/// All nodes of a fleet.
+pub(super) struct Nodes {
+    configs: Vec<crate::Config>,
+    machine: Machine,
+}
+
+impl Nodes {
+    pub(super) fn new(fleet: &Config) -> Self {
+        let runtime = crate::runtime::simulated::Simulated::new(fleet.stages, fleet.network);
+        let runtime: Arc<dyn crate::runtime::Runtime> = Arc::new(runtime);
+        let config = |(number, name): (u32, String)| {
+            let address = address(fleet.network, 0, number.into());
+            let address = address.parse().unwrap_or(IpAddr::V4(fleet.network));
+            let mut config = crate::Config::new(fleet.client.clone(), runtime.clone(), name, address);
+            config.labels = fleet.labels.clone();
+            config.taints = fleet.taints.clone();
+            config
+        };
+        let machine = Machine::read(Path::new("/"), concat!("simulated://", env!("CARGO_PKG_VERSION")));
+        Self {
+            configs: (fleet.first..).zip(fleet.names()).map(config).collect(),
+            machine: Machine { cpus: CPUS, memory_kib: MEMORY_KIB, disk_kib: DISK_KIB, ..machine },
+        }
+    }
+
+    /// Registers all nodes and keeps them alive for ever.
+    pub(super) async fn run(self) {
+        let nodes = Arc::new(self);
+        let every = 0..nodes.configs.len();
+        let registered = every.map(|number| nodes.clone().perform(Duty::Register, number));
+        futures::stream::iter(registered).buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
+        tracing::info!(nodes = nodes.configs.len(), "simulated nodes registered");
+        tokio::join!(
+            nodes.clone().in_turn(Duty::Lease, RENEW_EVERY),
+            nodes.clone().in_turn(Duty::Status, REPORT_EVERY)
+        );
+    }
+
+    /// Each node in its turn, so that the server sees an even trickle.
+    async fn in_turn(self: Arc<Self>, duty: Duty, period: Duration) {
+        let count = u32::try_from(self.configs.len()).unwrap_or(u32::MAX).max(1);
+        let mut ticks = tokio::time::interval(period / count);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+        let mut under_way = JoinSet::new();
+        for number in (0..self.configs.len()).cycle() {
+            ticks.tick().await;
+            while under_way.try_join_next().is_some() {}
+            if under_way.len() >= AT_ONCE {
+                under_way.join_next().await;
+            }
+            under_way.spawn(self.clone().perform(duty, number));
+        }
+        // A fleet of no nodes has nothing to do, for ever.
+        std::future::pending().await
+    }
+
+    async fn perform(self: Arc<Self>, duty: Duty, number: usize) {
+        let Some(config) = self.configs.get(number) else { return };
+        match duty {
+            Duty::Register => self.register(config).await,
+            Duty::Status => self.write_status(config).await,
+            Duty::Lease => {
+                if renew_lease(config).await == Renewed::Missing {
+                    self.register(config).await;
+                }
+            }
+        }
+    }
+
+    async fn register(&self, config: &crate::Config) {
+        while let Err(error) = self.try_register(config).await {
+            tracing::debug!(error = crate::act::with_sources(&error), "simulated node not registered");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn try_register(&self, config: &crate::Config) -> Result<(), register::RegisterError> {
+        let node = register::register(config, &self.machine, self.status(config)).await?;
+        let old = node.status.unwrap_or_default().conditions.unwrap_or_default();
+        // An existing object may say something older.
+        if !old.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+            self.write_status(config).await;
+        }
+        let api: Api<Lease> = Api::namespaced(config.client.clone(), LEASE_NAMESPACE);
+        let renewal = renew(&api, &config.node_name, node.metadata.uid, None);
+        match tokio::time::timeout(ANSWER_LIMIT, renewal).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(source)) => Err(register::RegisterError::Refused {
+                node: config.node_name.clone(),
+                source: Box::new(source),
+            }),
+            Err(_) => Err(register::RegisterError::NoAnswer { node: config.node_name.clone() }),
+        }
+    }
+
+    fn status(&self, config: &crate::Config) -> k8s_openapi::api::core::v1::NodeStatus {
+        let well = Some(Readiness::Ready);
+        let runtime = Ok(RuntimeStatus { runtime: well.clone(), network: well });
+        let conditions = conditions(&[], &runtime, &Pressure::default(), Timestamp::now());
+        let status = register::status(config, &self.machine, None);
+        k8s_openapi::api::core::v1::NodeStatus { conditions: Some(conditions), ..status }
+    }
+
+    /// Only the times of heartbeats: nothing else changes on a simulated node.
+    async fn write_status(&self, config: &crate::Config) {
+        let path = format!("/api/v1/nodes/{}/status", config.node_name);
+        let conditions = self.status(config).conditions;
+        let body = serde_json::json!({"status": {"conditions": conditions}});
+        let kind = "application/strategic-merge-patch+json";
+        if let Err(error) = send(config, path, kind, &body).await {
+            tracing::debug!(node = config.node_name, error, "simulated node's status not written");
+        }
+    }
+}
+
+/// What is done for each node.
+#[derive(Clone, Copy)]
+enum Duty {
+    Register,
+    Lease,
+    Status,
+}
+
+#[derive(PartialEq, Eq)]
+enum Renewed {
+    Done,
+    Missing,
+}
+
+async fn renew_lease(config: &crate::Config) -> Renewed {
+    let name = &config.node_name;
+    let path = format!("/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases/{name}");
+    let time = MicroTime(Timestamp::now());
+    let spec =
+        serde_json::json!({"renewTime": time, "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS});
+    let body = serde_json::json!({ "spec": spec });
+    match send(config, path, "application/merge-patch+json", &body).await {
+        Err(404) => Renewed::Missing,
+        _ => Renewed::Done,
+    }
+}
+
+/// The HTTP status of a refusal; 0 when there was no answer.
+async fn send(config: &crate::Config, path: String, kind: &str, body: &serde_json::Value) -> Result<(), u16> {
+    let request = Request::patch(path).header(header::CONTENT_TYPE, kind);
+    let request = request.body(body.to_string().into_bytes()).map_err(|_| 0_u16)?;
+    match tokio::time::timeout(ANSWER_LIMIT, config.client.request_text(request)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(kube::Error::Api(status))) => Err(status.code),
+        _ => Err(0),
+    }
+}
+
+/// The `number`th address of a /16, `block` networks after the first.
+pub(super) fn address(network: Ipv4Addr, block: u8, number: u64) -> String {
+    let [a, b, ..] = network.octets();
+    let low = u16::try_from(number % 65_000).unwrap_or_default().saturating_add(1);
+    let [c, d] = low.to_be_bytes();
+    Ipv4Addr::new(a, b.wrapping_add(block), c, d).to_string()
+}
