@@ -7,8 +7,11 @@
 //! asks, and kept compressed: all of them about 170 KB. There is no OpenAPI v2 (404; 1.5.4).
 //! Kubernetes: `apiserver/pkg/endpoints/openapi`, `kube-openapi/pkg/handler3`.
 
+mod answer;
 mod descriptions;
 mod paths;
+
+pub use answer::answer;
 
 use crate::resources::{KINDS, Kind};
 use crate::schema::{Field, Gvk, Granularity, Strategy, Type, schema};
