@@ -7,9 +7,11 @@
 //! Kubernetes: pkg/kubelet/lifecycle/predicate.go.
 
 use crate::plan::Rejection;
-use crate::soon::{self as pods, Amount};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use objects::quantity::Amount;
+use objects::taints::Effect;
+use objects::{node_affinity, pod as pods, taints};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,7 +36,7 @@ pub fn check(pod: &Pod, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejectio
     predicate(
         "NodeAffinity",
         "node(s) didn't match Pod's node affinity/selector",
-        pods::required_matches(spec, node),
+        node_affinity::required_matches(spec, node),
     )?;
     predicate(
         "TaintToleration",
@@ -99,7 +101,7 @@ fn lack(resource: &str, requested: i128, used: i128, capacity: i128) -> Rejectio
 fn ports_are_free(spec: &PodSpec, others: &[Arc<Pod>]) -> bool {
     let wanted = pods::host_ports(spec);
     let taken = others.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(pods::host_ports);
-    taken.into_iter().all(|taken| wanted.iter().all(|wanted| *wanted != taken))
+    taken.into_iter().all(|taken| wanted.iter().all(|wanted| !wanted.conflicts(&taken)))
 }
 
 fn tolerates(pod: &Pod, spec: &PodSpec, node: &Node) -> bool {
@@ -109,5 +111,5 @@ fn tolerates(pod: &Pod, spec: &PodSpec, node: &Node) -> bool {
     }
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
-    pods::untolerated(taints, tolerations).is_none()
+    taints::untolerated(taints, tolerations, &[Effect::NoExecute]).is_none()
 }

@@ -40,7 +40,6 @@ mod relist;
 mod resources;
 mod rotate;
 mod sandbox;
-mod soon;
 mod sources;
 mod worker;
 

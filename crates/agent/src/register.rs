@@ -62,7 +62,7 @@ impl Machine {
                 system_uuid: if system_uuid.is_empty() { machine_id.clone() } else { system_uuid },
                 machine_id,
                 container_runtime_version: runtime.into(),
-                kubelet_version: crate::soon::VERSION.into(),
+                kubelet_version: objects::VERSION.into(),
                 kube_proxy_version: String::new(),
                 swap: None,
             },

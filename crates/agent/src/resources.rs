@@ -52,14 +52,14 @@ fn oom_score_adj(spec: &PodSpec, memory_request: i64, node_memory: i64) -> i64 {
 /// A quantity in thousandths, rounded up; `None` if it is missing or cannot be read.
 #[must_use]
 pub fn milli(amounts: &BTreeMap<String, Quantity>, name: &str) -> Option<i64> {
-    let amount = crate::soon::Amount::parse(&amounts.get(name)?.0).ok()?;
+    let amount = objects::quantity::Amount::parse(&amounts.get(name)?.0).ok()?;
     Some(i64::try_from(amount.milli()).unwrap_or(i64::MAX))
 }
 
 /// A quantity in whole units, rounded up; `None` if it is missing or cannot be read.
 #[must_use]
 pub fn whole(amounts: &BTreeMap<String, Quantity>, name: &str) -> Option<i64> {
-    let amount = crate::soon::Amount::parse(&amounts.get(name)?.0).ok()?;
+    let amount = objects::quantity::Amount::parse(&amounts.get(name)?.0).ok()?;
     Some(i64::try_from(amount.value()).unwrap_or(i64::MAX))
 }
 
