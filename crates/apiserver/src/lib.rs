@@ -1,1 +1,196 @@
-//! (in work)
+//! The Kubernetes wire protocol on top of a [`store::Store`].
+//!
+//! The life of a request ([`handle`]): URL → [`request`] → [`authn`] → [`authz`] → body → [`verbs`] → [`reply`]. Reads are
+//! answered by the [`cache`], which one watch of the store feeds; writes go to the store and come back through that
+//! watch. Inside one process clients use [`ApiServer::as_user`] as a tower service; [`serve`] puts it on a socket.
+//! Objects are stored as encoded JSON and leave without being decoded ([`encode`]).
+
+pub mod accept;
+mod addresses;
+mod admission;
+pub mod authn;
+pub mod authz;
+mod bootstrap;
+mod cache;
+mod chance;
+pub mod decode;
+mod discovery;
+pub mod encode;
+pub mod error;
+mod graph;
+mod handle;
+mod health;
+mod node_proxy;
+pub mod openapi;
+pub mod options;
+pub mod patch;
+pub mod protobuf;
+pub mod reply;
+pub mod request;
+pub mod resources;
+mod reviews;
+pub mod schema;
+mod serve;
+mod upkeep;
+mod verbs;
+mod watch;
+
+pub use authn::{TokenUser, User};
+pub use handle::UserService;
+pub use serve::{ServeError, serve};
+
+use cache::{Cache, CacheError};
+use error::ApiError;
+use resources::Kind;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use store::{Revision, Store};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Most watches at once: 1,000 node agents with half a dozen each, and as many again.
+const WATCHES: usize = 20_000;
+
+/// What a server needs to know.
+#[derive(Clone)]
+pub struct Config {
+    /// Where clients reach it: in discovery, and as the endpoint of the `kubernetes` service.
+    pub advertise: SocketAddr,
+    /// Who a bearer token belongs to.
+    pub token_user: TokenUser,
+    /// How to speak to node agents: our client certificate, and their CA. Without it logs answer 503.
+    pub agent_tls: Option<Arc<rustls::ClientConfig>>,
+    /// The cluster's certificate authority, PEM.
+    pub ca_pem: String,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").field("advertise", &self.advertise).finish_non_exhaustive()
+    }
+}
+
+/// An API server. Clones are the same server.
+#[derive(Clone)]
+pub struct ApiServer {
+    inner: Arc<Inner>,
+}
+
+/// Why a server could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The objects cannot be read.
+    #[error("cannot read the stored objects")]
+    Cache(#[from] CacheError),
+    /// The objects that every cluster has cannot be written.
+    #[error("cannot write the objects that every cluster has: {0}")]
+    Bootstrap(ApiError),
+}
+
+/// What all requests share.
+pub(crate) struct Inner {
+    store: Arc<dyn Store>,
+    cache: Cache,
+    config: Config,
+    /// Ends watches and background work.
+    closing: CancellationToken,
+    watches: Arc<Semaphore>,
+    /// One service at a time looks for a free address.
+    addresses: tokio::sync::Mutex<()>,
+    background: Mutex<Option<JoinHandle<String>>>,
+}
+
+impl ApiServer {
+    /// Reads all objects, starts the cache, and writes what every cluster has (7.8).
+    pub async fn open(store: Arc<dyn Store>, config: Config) -> Result<Self, OpenError> {
+        let inner = Arc::new(Inner {
+            cache: Cache::open(store.clone()).await?,
+            store,
+            config,
+            closing: CancellationToken::new(),
+            watches: Arc::new(Semaphore::new(WATCHES)),
+            addresses: tokio::sync::Mutex::new(()),
+            background: Mutex::new(None),
+        });
+        let task = tokio::spawn(upkeep::run(inner.clone()));
+        *inner.background.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        let server = Self { inner };
+        bootstrap::run(&server.inner).await.map_err(OpenError::Bootstrap)?;
+        Ok(server)
+    }
+
+    /// The server as one user sees it: a tower service for `kube::Client::new`, with no socket between.
+    pub fn as_user(&self, user: User) -> UserService {
+        UserService::new(self.clone(), user)
+    }
+
+    /// Ends all watches and the background work.
+    pub fn close(&self) {
+        self.inner.closing.cancel();
+    }
+
+    /// Waits until the background work ends, which it does only after [`ApiServer::close`] or a failure. Says why.
+    /// A second caller waits for ever.
+    pub async fn ended(&self) -> String {
+        let task = self.inner.background.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match task {
+            Some(task) => task.await.unwrap_or_else(|error| format!("the object cache's task: {error}")),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Inner {
+    /// The newest state of an object, from the store itself.
+    async fn read(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Option<(Value, Revision)>, ApiError> {
+        let key = encode::key(kind, namespace, name);
+        let Some(entry) = self.store.get(&key).await.map_err(|e| self.store_error(e))? else { return Ok(None) };
+        match encode::value(&entry.value, entry.revision) {
+            Ok(object) => Ok(Some((object, entry.revision))),
+            Err(error) => Err(self.broken(format!("stored object {key}"), &error)),
+        }
+    }
+
+    /// Waits for the cache to show everything that has been written.
+    async fn consistent(&self) -> Result<(), ApiError> {
+        self.cache.consistent().await.map_err(|error| self.cache_error(error))
+    }
+
+    /// All objects of a kind as the cache has them.
+    fn cached(&self, kind: &Kind) -> Vec<Value> {
+        let filter = cache::item::Filter { namespace: None, labels: Default::default(), fields: Default::default() };
+        let items = self.cache.of(kind).map(|collection| collection.select(&filter).items);
+        items.into_iter().flatten().filter_map(|item| item.object().ok()).collect()
+    }
+
+    /// Waits for the next write of anything, but not beyond `end`. False when the time is up.
+    async fn next_change(&self, end: tokio::time::Instant) -> bool {
+        let next = self.cache.revision().saturating_add(1);
+        tokio::time::timeout_at(end, self.cache.reach(next)).await.is_ok_and(|reached| reached.is_ok())
+    }
+
+    /// What the client hears of a store's failure; the operator reads the rest in the log.
+    fn store_error(&self, error: store::Error) -> ApiError {
+        match error {
+            store::Error::TooLarge { size, limit, .. } => {
+                ApiError::too_large(format!("the object has {size} bytes, the limit is {limit}"))
+            }
+            store::Error::Full { .. } => {
+                tracing::error!(%error, "a write was refused");
+                ApiError { retry_after: Some(5), ..ApiError::plain(507, "InsufficientStorage", error.to_string()) }
+            }
+            error => self.broken("store".to_string(), &error),
+        }
+    }
+
+    fn cache_error(&self, error: CacheError) -> ApiError {
+        self.broken("object cache".to_string(), &error)
+    }
+
+    fn broken(&self, what: String, error: &(dyn std::error::Error + 'static)) -> ApiError {
+        tracing::error!(%what, error, "a request cannot be answered");
+        ApiError::internal(format!("{what}: {error}"))
+    }
+}

@@ -1,3 +1,5 @@
+//! What kubectl looks for in the documents, and that table and descriptions agree.
+
 use super::*;
 use std::collections::BTreeSet;
 

@@ -1,0 +1,325 @@
+//! What the cluster adds to or refuses in a write, beyond the kind's own rules: everything that needs other objects or
+//! the caller.
+//!
+//! Namespace lifecycle (2.1.7), priorities, service accounts and default tolerations of pods (2.10.4), the taint
+//! of a new node (2.10.5), who asked for a certificate (7.6.1), and what a node agent may touch (7.5.4).
+//! Differs: the projected service-account token volume is not injected, because there is no TokenRequest yet (issue 4).
+
+use crate::Inner;
+use crate::authn::User;
+use crate::error::{ApiError, ResourceName};
+use crate::resources::{Kind, find};
+use crate::verbs::metadata::{self, text};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long a pod's creation waits for the `default` service account of a new namespace.
+const DEFAULT_ACCOUNT_WAIT: Duration = Duration::from_secs(1);
+/// Seconds that a pod stays on a node that is not ready or unreachable, unless it says otherwise.
+const EVICTION_SECONDS: i64 = 300;
+/// Namespaces that cannot be deleted (2.6.9).
+pub const PROTECTED_NAMESPACES: &[&str] = &["default", "kube-system", "kube-public"];
+
+/// Where in a kind a write goes, for the node rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch {
+    /// A new object.
+    Create,
+    /// The object, or one of its subresources.
+    Update,
+    /// Its end.
+    Delete,
+}
+
+/// Admits a new object and fills in what the cluster knows.
+pub async fn create(server: &Inner, user: &User, kind: &Kind, object: &mut Value) -> Result<(), ApiError> {
+    if kind.namespaced {
+        namespace_takes_new(server, kind, object).await?;
+    }
+    match (kind.group, kind.plural) {
+        ("", "pods") => pod(server, object).await?,
+        ("", "nodes") => node_taint(object),
+        ("certificates.k8s.io", "certificatesigningrequests") => requester(user, object),
+        _ => {}
+    }
+    node_agent(user, kind, Touch::Create, object, None)
+}
+
+/// Admits a change.
+pub fn update(user: &User, kind: &Kind, new: &Value, old: &Value) -> Result<(), ApiError> {
+    node_agent(user, kind, Touch::Update, new, Some(old))
+}
+
+/// Admits a deletion.
+pub fn delete(user: &User, kind: &Kind, object: &Value) -> Result<(), ApiError> {
+    let name = text(object, "name");
+    if (kind.group, kind.plural) == ("", "namespaces") && PROTECTED_NAMESPACES.contains(&name) {
+        return Err(ApiError::forbidden(resource(kind), name, "this namespace may not be deleted"));
+    }
+    node_agent(user, kind, Touch::Delete, object, Some(object))
+}
+
+/// The resource of a kind, for texts.
+pub fn resource(kind: &Kind) -> ResourceName<'static> {
+    ResourceName { group: kind.group, plural: kind.plural }
+}
+
+async fn namespace_takes_new(server: &Inner, kind: &Kind, object: &Value) -> Result<(), ApiError> {
+    let name = text(object, "namespace");
+    let Some(namespaces) = find("", "v1", "namespaces") else { return Ok(()) };
+    let Some((namespace, _)) = server.read(namespaces, "", name).await? else {
+        return Err(ApiError::not_found(resource(namespaces), name));
+    };
+    if !metadata::is_terminating(&namespace) {
+        return Ok(());
+    }
+    let why = format!("unable to create new content in namespace {name} because it is being terminated");
+    let mut error = ApiError::forbidden(resource(kind), text(object, "name"), why);
+    error.details["causes"] = json!([{"reason": "NamespaceTerminating",
+        "message": format!("namespace {name} is being terminated"), "field": "metadata.namespace"}]);
+    Err(error)
+}
+
+async fn pod(server: &Inner, pod: &mut Value) -> Result<(), ApiError> {
+    // A mirror pod is a static pod's shadow; it takes no account (Kubernetes: serviceaccount admission).
+    let mirror = pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_string();
+    if !mirror {
+        service_account(server, pod).await?;
+    }
+    priority(server, pod).await?;
+    default_tolerations(pod);
+    Ok(())
+}
+
+async fn service_account(server: &Inner, pod: &mut Value) -> Result<(), ApiError> {
+    let spec = &mut pod["spec"];
+    let named = [&spec["serviceAccountName"], &spec["serviceAccount"]].into_iter().find_map(Value::as_str);
+    let account = named.filter(|name| !name.is_empty()).unwrap_or("default").to_string();
+    spec["serviceAccountName"] = account.as_str().into();
+    spec["serviceAccount"] = account.as_str().into();
+    let Some(kind) = find("", "v1", "serviceaccounts") else { return Ok(()) };
+    let namespace = text(pod, "namespace").to_string();
+    let end = tokio::time::Instant::now() + DEFAULT_ACCOUNT_WAIT;
+    loop {
+        let found = server.read(kind, &namespace, &account).await?;
+        let Some((object, _)) = found else {
+            // The loop that makes the default account is about to; everybody else's is missing for good.
+            if account == "default" && server.next_change(end).await {
+                continue;
+            }
+            let why = format!(
+                "error looking up service account {namespace}/{account}: serviceaccount {account:?} not found"
+            );
+            return Err(pod_forbidden(pod, why));
+        };
+        if pod["spec"]["imagePullSecrets"].as_array().is_none_or(Vec::is_empty)
+            && object["imagePullSecrets"].is_array()
+        {
+            pod["spec"]["imagePullSecrets"] = object["imagePullSecrets"].clone();
+        }
+        return Ok(());
+    }
+}
+
+async fn priority(server: &Inner, pod: &mut Value) -> Result<(), ApiError> {
+    let Some(kind) = find("scheduling.k8s.io", "v1", "priorityclasses") else { return Ok(()) };
+    let name = pod["spec"]["priorityClassName"].as_str().unwrap_or_default().to_string();
+    let class = if name.is_empty() {
+        server.cached(kind).into_iter().find(|class| class["globalDefault"] == true)
+    } else {
+        let found = server.read(kind, "", &name).await?;
+        let missing = || pod_forbidden(pod, format!("no PriorityClass with name {name} was found"));
+        Some(found.ok_or_else(missing)?.0)
+    };
+    let value = class.as_ref().and_then(|class| class["value"].as_i64()).unwrap_or(0);
+    let given = pod["spec"]["priority"].as_i64();
+    if given.is_some_and(|given| given != value) {
+        let why = format!(
+            "the integer value of priority ({}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name",
+            given.unwrap_or_default()
+        );
+        return Err(pod_forbidden(pod, why));
+    }
+    let spec = &mut pod["spec"];
+    spec["priority"] = value.into();
+    if let Some(class) = &class {
+        spec["priorityClassName"] = class["metadata"]["name"].clone();
+    }
+    if spec["preemptionPolicy"].is_null() {
+        let policy = class.as_ref().and_then(|class| class["preemptionPolicy"].as_str());
+        spec["preemptionPolicy"] = policy.unwrap_or("PreemptLowerPriority").into();
+    }
+    Ok(())
+}
+
+fn pod_forbidden(pod: &Value, why: String) -> ApiError {
+    let name = match text(pod, "name") {
+        "" => text(pod, "generateName"),
+        name => name,
+    };
+    ApiError::forbidden(ResourceName { group: "", plural: "pods" }, name, why)
+}
+
+/// Kubernetes: `plugin/pkg/admission/defaulttolerationseconds`.
+fn default_tolerations(pod: &mut Value) {
+    let given = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
+    let has = |key: &str| {
+        given.iter().any(|t| {
+            let (at, effect) = (t["key"].as_str().unwrap_or_default(), t["effect"].as_str().unwrap_or_default());
+            (at == key || at.is_empty()) && matches!(effect, "NoExecute" | "")
+        })
+    };
+    let missing: Vec<Value> = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]
+        .into_iter()
+        .filter(|key| !has(key))
+        .map(|key| {
+            json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": EVICTION_SECONDS})
+        })
+        .collect();
+    if !missing.is_empty() {
+        pod["spec"]["tolerations"] = given.into_iter().chain(missing).collect();
+    }
+}
+
+/// A new node takes no pods until it says that it is ready (2.10.5).
+fn node_taint(node: &mut Value) {
+    const KEY: &str = "node.kubernetes.io/not-ready";
+    let mut taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+    if !taints.iter().any(|taint| taint["key"] == KEY && taint["effect"] == "NoSchedule") {
+        taints.push(json!({"key": KEY, "effect": "NoSchedule"}));
+        if !node["spec"].is_object() {
+            node["spec"] = json!({});
+        }
+        node["spec"]["taints"] = taints.into();
+    }
+}
+
+/// Who asks for a certificate is not theirs to say (7.6.1).
+fn requester(user: &User, request: &mut Value) {
+    if !request["spec"].is_object() {
+        return;
+    }
+    let spec = &mut request["spec"];
+    spec["username"] = user.name.as_str().into();
+    spec["groups"] = user.groups.clone().into();
+    spec["uid"] = if user.uid.is_empty() { Value::Null } else { user.uid.as_str().into() };
+    spec["extra"] = if user.extra.is_empty() { Value::Null } else { json!(user.extra) };
+}
+
+/// The NodeRestriction rules (7.5.4): a node agent writes its own node, lease and pods only.
+fn node_agent(user: &User, kind: &Kind, touch: Touch, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+    let Some(node) = user.node() else { return Ok(()) };
+    let name = text(new, "name");
+    let refuse = |why: String| Err(ApiError::forbidden(resource(kind), name, why));
+    match (kind.group, kind.plural, touch) {
+        ("", "nodes", Touch::Delete) => refuse(format!("node {node:?} is not allowed to delete node {name:?}")),
+        ("", "nodes", _) if name != node => {
+            refuse(format!("node {node:?} is not allowed to modify node {name:?}"))
+        }
+        ("", "nodes", _) => node_itself(node, new, old).or_else(refuse),
+        ("", "pods", Touch::Create) => mirror_pod(node, new).or_else(refuse),
+        ("", "pods", _) => match old.is_some_and(|pod| pod["spec"]["nodeName"] == node) {
+            true => Ok(()),
+            false => refuse(format!("node {node:?} can only touch pods with spec.nodeName set to itself")),
+        },
+        ("coordination.k8s.io", "leases", _) => match text(new, "namespace") == "kube-node-lease" && name == node {
+            true => Ok(()),
+            false => refuse(format!("can only access node lease with the same name as the requesting node {node:?}")),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn node_itself(node: &str, new: &Value, old: Option<&Value>) -> Result<(), String> {
+    let Some(old) = old else { return forbidden_labels(node, &new["metadata"]["labels"], &Value::Null) };
+    if !crate::verbs::same::same(&json!({"taints": new["spec"]["taints"]}), &json!({"taints": old["spec"]["taints"]})) {
+        return Err(format!("node {node:?} is not allowed to modify taints"));
+    }
+    forbidden_labels(node, &new["metadata"]["labels"], &old["metadata"]["labels"])
+}
+
+fn forbidden_labels(node: &str, new: &Value, old: &Value) -> Result<(), String> {
+    let empty = serde_json::Map::new();
+    let (new, old) = (new.as_object().unwrap_or(&empty), old.as_object().unwrap_or(&empty));
+    let changed = new.keys().chain(old.keys()).filter(|key| new.get(*key) != old.get(*key));
+    let mut refused: Vec<&str> = changed.map(String::as_str).filter(|key| !node_may_label(key)).collect();
+    refused.sort_unstable();
+    refused.dedup();
+    match refused.is_empty() {
+        true => Ok(()),
+        false => Err(format!("node {node:?} is not allowed to modify labels: {}", refused.join(", "))),
+    }
+}
+
+fn node_may_label(key: &str) -> bool {
+    const KNOWN: &[&str] = &[
+        "kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch", "node.kubernetes.io/instance-type",
+        "topology.kubernetes.io/zone", "topology.kubernetes.io/region", "beta.kubernetes.io/os",
+        "beta.kubernetes.io/arch", "beta.kubernetes.io/instance-type", "failure-domain.beta.kubernetes.io/zone",
+        "failure-domain.beta.kubernetes.io/region",
+    ];
+    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
+    let below = |of: &str| domain == of || domain.ends_with(&format!(".{of}"));
+    if below("node-restriction.kubernetes.io") {
+        return false;
+    }
+    let reserved = below("kubernetes.io") || below("k8s.io");
+    !reserved || KNOWN.contains(&key) || below("kubelet.kubernetes.io") || below("node.kubernetes.io")
+}
+
+fn mirror_pod(node: &str, pod: &Value) -> Result<(), String> {
+    if !pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_string() {
+        return Err(format!("pod does not have \"kubernetes.io/config.mirror\" annotation, node {node:?} can only create mirror pods"));
+    }
+    match pod["spec"]["nodeName"] == node {
+        true => Ok(()),
+        false => Err(format!("node {node:?} can only create pods with spec.nodeName set to itself")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_gets_the_two_tolerations_it_does_not_have() {
+        let check = |given: Value, expected: usize| {
+            let mut pod = json!({"spec": {"tolerations": given}});
+            default_tolerations(&mut pod);
+            assert_eq!(pod["spec"]["tolerations"].as_array().unwrap().len(), expected, "{given}");
+        };
+        check(json!([]), 2);
+        check(json!([{"operator": "Exists"}]), 1);
+        check(json!([{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}]), 2);
+        check(json!([{"key": "a", "effect": "NoSchedule"}]), 3);
+    }
+
+    #[test]
+    fn a_node_agent_writes_its_own_node_and_not_its_taints() {
+        let kind = find("", "v1", "nodes").unwrap();
+        let n1 = User::authenticated("system:node:n1", ["system:nodes".to_string()]);
+        let node = |name: &str, labels: Value, taints: Value| {
+            json!({"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}})
+        };
+        let check = |new: Value, old: Value, expected: Option<&str>| {
+            let found = update(&n1, kind, &new, &old).err().map(|e| e.message);
+            let name = text(&new, "name");
+            assert_eq!(found, expected.map(|why| format!("nodes {name:?} is forbidden: {why}")), "{new}");
+        };
+        let plain = node("n1", json!({}), json!([]));
+        check(plain.clone(), plain.clone(), None);
+        check(node("n1", json!({"kubernetes.io/hostname": "n1", "disk": "ssd"}), json!([])), plain.clone(), None);
+        check(
+            node("n1", json!({"node-role.kubernetes.io/master": ""}), json!([])),
+            plain.clone(),
+            Some("node \"n1\" is not allowed to modify labels: node-role.kubernetes.io/master"),
+        );
+        check(
+            node("n1", json!({}), json!([{"key": "a", "effect": "NoSchedule"}])),
+            plain,
+            Some("node \"n1\" is not allowed to modify taints"),
+        );
+        let other = node("n2", json!({}), json!([]));
+        check(other.clone(), other, Some("node \"n1\" is not allowed to modify node \"n2\""));
+    }
+}

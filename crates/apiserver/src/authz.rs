@@ -1,0 +1,338 @@
+//! May this user do that? One function for requests and for all access reviews (wire 7.3).
+//!
+//! Pure but for [`Graph`], which answers what hangs together with what. In this order: `system:masters`, what everybody
+//! may read, self reviews, nodes (7.5.1, with the narrower reads of 1.32), joining nodes.
+//! Differs: RBAC objects are stored but not yet evaluated (issue 4), so that every other user may only look around.
+
+use crate::authn::{AUTHENTICATED, MASTERS, User};
+use crate::error::{ApiError, ResourceName};
+use serde_json::json;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Something on an API resource.
+    Resource(ResourceAction<'a>),
+    /// A method on another path; the verb is the method in lower case.
+    Path {
+        /// `get`.
+        verb: &'a str,
+        /// `/healthz`.
+        path: &'a str,
+    },
+}
+
+/// Something on an API resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ResourceAction<'a> {
+    /// `get`, `list`, … or any word in a review.
+    pub verb: &'a str,
+    /// API group.
+    pub group: &'a str,
+    /// Plural.
+    pub resource: &'a str,
+    /// `status`, `log`, …
+    pub subresource: &'a str,
+    /// Empty at the cluster scope.
+    pub namespace: &'a str,
+    /// Empty for collections, except with an exact `metadata.name` selector (3.8.4).
+    pub name: &'a str,
+    /// The value of an exact `spec.nodeName` selector.
+    pub of_node: &'a str,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes, and why.
+    Allowed(String),
+    /// No, and why, where there is more to say than no.
+    Denied(String),
+}
+
+/// How objects hang together, for the decisions about nodes.
+pub trait Graph {
+    /// Whether a pod of this name is bound to the node.
+    fn pod_is_on(&self, namespace: &str, name: &str, node: &str) -> bool;
+    /// Whether a pod bound to the node refers to this Secret, ConfigMap or ServiceAccount.
+    fn node_uses(&self, node: &str, plural: &str, namespace: &str, name: &str) -> bool;
+    /// Whether this user has made the CertificateSigningRequest.
+    fn request_is_by(&self, name: &str, user: &str) -> bool;
+}
+
+/// Paths that everybody may read.
+const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/version/", "/everynode/ca"];
+/// Beginnings of paths that everybody may read who has shown who they are (7.8.4).
+const DISCOVERY: &[&str] = &["/api", "/apis", "/openapi"];
+
+/// Decides.
+pub fn decide(user: &User, action: Action<'_>, graph: &dyn Graph) -> Decision {
+    if user.is_in(MASTERS) {
+        return allowed("group system:masters");
+    }
+    match action {
+        Action::Path { verb, path } => path_allowed(user, verb, path),
+        Action::Resource(action) => {
+            if user.is_in(AUTHENTICATED) && is_self_review(&action) {
+                return allowed("reviews of oneself");
+            }
+            if let Some(node) = user.node() {
+                return node_allowed(node, user, &action, graph);
+            }
+            if user.is_in("system:bootstrappers") && joining_allowed(user, &action, graph) {
+                return allowed("joining nodes");
+            }
+            denied("")
+        }
+    }
+}
+
+/// The 403 of a denied action, in Kubernetes' words (2.9.2).
+pub fn refusal(user: &User, action: Action<'_>, reason: &str) -> ApiError {
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    match action {
+        Action::Path { verb, path } => ApiError {
+            details: json!({}),
+            ..ApiError::plain(
+                403,
+                "Forbidden",
+                format!("forbidden: User {:?} cannot {verb} path {path:?}{reason}", user.name),
+            )
+        },
+        Action::Resource(action) => {
+            let resource = match action.subresource {
+                "" => action.resource.to_string(),
+                subresource => format!("{}/{subresource}", action.resource),
+            };
+            let scope = match action.namespace {
+                "" => "at the cluster scope".to_string(),
+                namespace => format!("in the namespace {namespace:?}"),
+            };
+            let why = format!(
+                "User {:?} cannot {} resource {resource:?} in API group {:?} {scope}{reason}",
+                user.name, action.verb, action.group
+            );
+            ApiError::forbidden(ResourceName { group: action.group, plural: action.resource }, action.name, why)
+        }
+    }
+}
+
+fn path_allowed(user: &User, verb: &str, path: &str) -> Decision {
+    let below = |start: &&str| path == *start || path.strip_prefix(*start).is_some_and(|rest| rest.starts_with('/'));
+    let health = ["/healthz", "/livez", "/readyz"].iter().any(below);
+    if verb == "get" && (PUBLIC.contains(&path) || (user.is_in(AUTHENTICATED) && health)) {
+        return allowed("public paths");
+    }
+    if verb == "get" && user.is_in(AUTHENTICATED) && (DISCOVERY.iter().any(below) || path == "/") {
+        return allowed("discovery");
+    }
+    denied("")
+}
+
+fn is_self_review(action: &ResourceAction<'_>) -> bool {
+    let resource = (action.group, action.resource);
+    action.verb == "create"
+        && matches!(
+            resource,
+            ("authorization.k8s.io", "selfsubjectaccessreviews" | "selfsubjectrulesreviews")
+                | ("authentication.k8s.io", "selfsubjectreviews")
+        )
+}
+
+/// The node authorizer (7.5.1, 7.5.2).
+fn node_allowed(node: &str, user: &User, action: &ResourceAction<'_>, graph: &dyn Graph) -> Decision {
+    let ResourceAction { verb, group, resource, subresource, namespace, name, of_node } = *action;
+    let reads = matches!(verb, "get" | "list" | "watch");
+    let related = |used: bool| match used {
+        true => allowed("node"),
+        false => denied(&format!("no relationship found between node '{node}' and this object")),
+    };
+    let yes = match (group, resource, subresource) {
+        ("", "nodes", "") => match verb {
+            "create" => true,
+            "get" | "list" | "watch" | "update" | "patch" => {
+                return own(name == node, "node", node, "nodes");
+            }
+            _ => false,
+        },
+        ("", "nodes", "status") => matches!(verb, "get" | "update" | "patch"),
+        ("", "pods", "") if verb == "get" => return related(graph.pod_is_on(namespace, name, node)),
+        ("", "pods", "") if reads => {
+            return match of_node == node {
+                true => allowed("node"),
+                false => denied(&format!("can only list/watch pods with spec.nodeName field selector of '{node}'")),
+            };
+        }
+        ("", "pods", "") => matches!(verb, "create" | "delete"),
+        ("", "pods", "status") => matches!(verb, "update" | "patch" | "get"),
+        ("", "pods", "eviction") => verb == "create",
+        ("", "services", "") => reads,
+        ("", "endpoints", "") => verb == "get",
+        ("" | "events.k8s.io", "events", "") => matches!(verb, "create" | "update" | "patch"),
+        ("", "secrets" | "configmaps", "") if reads && name.is_empty() => {
+            return denied(&format!("can only read resource of this type by name for node '{node}'"));
+        }
+        ("", "secrets" | "configmaps", "") if reads => {
+            return related(graph.node_uses(node, resource, namespace, name));
+        }
+        ("", "serviceaccounts", "token") if verb == "create" => {
+            return related(graph.node_uses(node, resource, namespace, name));
+        }
+        ("coordination.k8s.io", "leases", "") => match namespace == "kube-node-lease" {
+            true if verb == "create" => true,
+            true if matches!(verb, "get" | "update" | "patch" | "delete") => {
+                return own(name == node, "node", node, "leases");
+            }
+            _ => false,
+        },
+        ("certificates.k8s.io", "certificatesigningrequests", "") => match verb {
+            "create" => true,
+            "get" | "list" | "watch" => return related(graph.request_is_by(name, &user.name)),
+            _ => false,
+        },
+        ("storage.k8s.io", "csinodes", "") => name == node || verb == "create",
+        ("storage.k8s.io", "csidrivers", "") | ("node.k8s.io", "runtimeclasses", "") => reads,
+        ("authentication.k8s.io", "tokenreviews", "")
+        | ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => verb == "create",
+        _ => false,
+    };
+    if yes { allowed("node") } else { denied("") }
+}
+
+fn own(is_own: bool, what: &str, node: &str, resource: &str) -> Decision {
+    match is_own {
+        true => allowed("node"),
+        false => denied(&format!("{what} '{node}' may only touch its own {resource}")),
+    }
+}
+
+/// A join token may ask for a certificate and look at its own request, nothing else (7.6).
+fn joining_allowed(user: &User, action: &ResourceAction<'_>, graph: &dyn Graph) -> bool {
+    let is_request = (action.group, action.resource, action.subresource)
+        == ("certificates.k8s.io", "certificatesigningrequests", "");
+    is_request
+        && match action.verb {
+            "create" => true,
+            "get" | "list" | "watch" => !action.name.is_empty() && graph.request_is_by(action.name, &user.name),
+            _ => false,
+        }
+}
+
+fn allowed(reason: &str) -> Decision {
+    Decision::Allowed(reason.to_string())
+}
+
+fn denied(reason: &str) -> Decision {
+    Decision::Denied(reason.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct OnePod;
+    impl Graph for OnePod {
+        fn pod_is_on(&self, namespace: &str, name: &str, node: &str) -> bool {
+            (namespace, name, node) == ("a", "p", "n1")
+        }
+        fn node_uses(&self, node: &str, plural: &str, namespace: &str, name: &str) -> bool {
+            (node, plural, namespace, name) == ("n1", "secrets", "a", "s")
+        }
+        fn request_is_by(&self, name: &str, user: &str) -> bool {
+            name == "mine" && user == "system:bootstrap:abcdef"
+        }
+    }
+
+    fn check(user: &User, words: &str, expected: bool) {
+        let parts: Vec<&str> = words.split(' ').collect();
+        let [verb, group, resource, namespace, name] = parts[..] else { panic!("{words}") };
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let empty = |text| if text == "-" { "" } else { text };
+        let (name, of_node) = match name.strip_prefix("on:") {
+            Some(node) => ("", node),
+            None => (empty(name), ""),
+        };
+        let (group, namespace) = (empty(group), empty(namespace));
+        let action = ResourceAction { verb, group, resource, subresource, namespace, name, of_node };
+        let decision = decide(user, Action::Resource(action), &OnePod);
+        assert_eq!(matches!(decision, Decision::Allowed(_)), expected, "{} {words}: {decision:?}", user.name);
+    }
+
+    #[test]
+    fn a_node_touches_its_own_and_nothing_else() {
+        let n1 = User::authenticated("system:node:n1", ["system:nodes".to_string()]);
+        for (words, expected) in [
+            ("create - nodes - -", true),
+            ("patch - nodes/status - n1", true),
+            ("get - nodes - n1", true),
+            ("get - nodes - n2", false),
+            ("delete - nodes - n1", false),
+            ("watch - pods - on:n1", true),
+            ("watch - pods - on:n2", false),
+            ("list - pods - -", false),
+            ("get - pods a p", true),
+            ("get - pods a q", false),
+            ("get - secrets a s", true),
+            ("get - secrets a t", false),
+            ("list - secrets a -", false),
+            ("update coordination.k8s.io leases kube-node-lease n1", true),
+            ("update coordination.k8s.io leases kube-node-lease n2", false),
+            ("create coordination.k8s.io leases default -", false),
+            ("create apps daemonsets a -", false),
+        ] {
+            check(&n1, words, expected);
+        }
+    }
+
+    #[test]
+    fn a_join_token_asks_for_a_certificate_and_sees_only_its_own_request() {
+        let joining = User::authenticated("system:bootstrap:abcdef", ["system:bootstrappers".to_string()]);
+        for (words, expected) in [
+            ("create certificates.k8s.io certificatesigningrequests - -", true),
+            ("get certificates.k8s.io certificatesigningrequests - mine", true),
+            ("get certificates.k8s.io certificatesigningrequests - other", false),
+            ("list certificates.k8s.io certificatesigningrequests - -", false),
+            ("update certificates.k8s.io certificatesigningrequests/approval - mine", false),
+            ("list - nodes - -", false),
+        ] {
+            check(&joining, words, expected);
+        }
+    }
+
+    #[test]
+    fn paths_are_public_or_for_the_known_or_for_masters() {
+        let may = |user: &User, path: &str| {
+            matches!(decide(user, Action::Path { verb: "get", path }, &OnePod), Decision::Allowed(_))
+        };
+        let (anonymous, alice) = (User::anonymous(), User::authenticated("alice", []));
+        let masters = User::authenticated("root", [MASTERS.to_string()]);
+        for (path, expected) in [
+            ("/version", [true, true, true]),
+            ("/readyz", [true, true, true]),
+            ("/everynode/ca", [true, true, true]),
+            ("/api", [false, true, true]),
+            ("/apis/apps/v1", [false, true, true]),
+            ("/apisx", [false, false, true]),
+            ("/metrics", [false, false, true]),
+        ] {
+            assert_eq!([may(&anonymous, path), may(&alice, path), may(&masters, path)], expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_reads_as_kubernetes_writes_it() {
+        let alice = User::authenticated("alice", []);
+        let action = ResourceAction { verb: "get", resource: "pods", subresource: "log", namespace: "default", name: "x", ..Default::default() };
+        assert_eq!(
+            refusal(&alice, Action::Resource(action), "").message,
+            "pods \"x\" is forbidden: User \"alice\" cannot get resource \"pods/log\" in API group \"\" in the namespace \"default\""
+        );
+        let action = ResourceAction { verb: "list", resource: "nodes", ..Default::default() };
+        assert_eq!(
+            refusal(&alice, Action::Resource(action), "").message,
+            "nodes is forbidden: User \"alice\" cannot list resource \"nodes\" in API group \"\" at the cluster scope"
+        );
+        let refused = refusal(&User::anonymous(), Action::Path { verb: "get", path: "/metrics" }, "");
+        assert_eq!(refused.message, "forbidden: User \"system:anonymous\" cannot get path \"/metrics\"");
+    }
+}

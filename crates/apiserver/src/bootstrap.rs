@@ -1,0 +1,191 @@
+//! What every cluster has from its first second (wire 7.8): namespaces, priority classes, the `kubernetes` service, the
+//! configuration that extension servers read, and the roles that clients look for.
+//!
+//! Written at every start: what is there stays as it is, but the endpoint of the `kubernetes` service follows the address.
+//! Differs: the role objects are stored and shown, but not yet evaluated (issue 4).
+
+use crate::addresses::KUBERNETES;
+use crate::authn::{MASTERS, User};
+use crate::error::ApiError;
+use crate::request::{Request, Target};
+use crate::resources::find;
+use crate::verbs::update::{Part, Write, rewrite};
+use crate::verbs::{Call, WRITE_TRIES, create};
+use crate::{Config, Inner};
+use http::{HeaderMap, Method};
+use serde_json::{Value, json};
+
+/// Writes what is missing.
+pub async fn run(server: &Inner) -> Result<(), ApiError> {
+    for namespace in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+        ensure(server, ("", "v1", "namespaces"), "", json!({"metadata": {"name": namespace}})).await?;
+    }
+    for object in priority_classes() {
+        ensure(server, ("scheduling.k8s.io", "v1", "priorityclasses"), "", object).await?;
+    }
+    let authentication = extension_authentication(&server.config);
+    ensure(server, ("", "v1", "configmaps"), "kube-system", authentication).await?;
+    for object in cluster_roles() {
+        ensure(server, ("rbac.authorization.k8s.io", "v1", "clusterroles"), "", object).await?;
+    }
+    for object in cluster_role_bindings() {
+        ensure(server, ("rbac.authorization.k8s.io", "v1", "clusterrolebindings"), "", object).await?;
+    }
+    ensure(server, ("", "v1", "services"), "default", kubernetes_service()).await?;
+    endpoint(server).await
+}
+
+/// Creates an object that is not there.
+async fn ensure(
+    server: &Inner,
+    (group, version, plural): (&str, &str, &str),
+    namespace: &str,
+    object: Value,
+) -> Result<(), ApiError> {
+    let Some(kind) = find(group, version, plural) else { return Ok(()) };
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    if server.read(kind, namespace, name).await?.is_some() {
+        return Ok(());
+    }
+    let target = target(group, version, plural, namespace, name);
+    let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
+    let (request, headers) = (Request::parse(&Method::POST, "/", ""), HeaderMap::new());
+    let call = Call { server, kind, target: &target, request: &request, headers: &headers, user: &user };
+    create::new_object(&call, object, Vec::new(), false).await.map(drop)
+}
+
+fn target(group: &str, version: &str, plural: &str, namespace: &str, name: &str) -> Target {
+    Target {
+        group: group.into(),
+        version: version.into(),
+        plural: plural.into(),
+        namespace: namespace.into(),
+        name: name.into(),
+        ..Target::default()
+    }
+}
+
+/// The endpoint of `default/kubernetes` is the address where we are now.
+async fn endpoint(server: &Inner) -> Result<(), ApiError> {
+    let address = server.config.advertise;
+    let subsets = json!([{"addresses": [{"ip": address.ip().to_string()}],
+        "ports": [{"name": "https", "port": address.port(), "protocol": "TCP"}]}]);
+    let labels = json!({"endpointslice.kubernetes.io/skip-mirror": "true"});
+    let object = json!({"metadata": {"name": "kubernetes", "labels": labels}, "subsets": subsets});
+    // Kubernetes refuses loopback addresses in endpoints from users; a cluster on one machine has no other.
+    ensure(server, ("", "v1", "endpoints"), "default", object).await.or_else(loopback)?;
+    let Some(kind) = find("", "v1", "endpoints") else { return Ok(()) };
+    let target = target("", "v1", "endpoints", "default", "kubernetes");
+    let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
+    let (request, headers) = (Request::parse(&Method::PUT, "/", ""), HeaderMap::new());
+    let call = Call { server, kind, target: &target, request: &request, headers: &headers, user: &user };
+    let write = Write { part: Part::Own, expected: None, warnings: Vec::new(), dry_run: false, tries: WRITE_TRIES };
+    let moved = rewrite(&call, write, |old| {
+        let mut new = old.clone();
+        new["subsets"] = subsets.clone();
+        Ok((new, Vec::new()))
+    });
+    match moved.await {
+        Ok(_) => Ok(()),
+        Err(error) if error.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn loopback(error: ApiError) -> Result<(), ApiError> {
+    if error.code != 422 {
+        return Err(error);
+    }
+    tracing::warn!(%error, "the kubernetes service has no endpoint: the advertised address is not allowed there");
+    Ok(())
+}
+
+fn kubernetes_service() -> Value {
+    let address = KUBERNETES.to_string();
+    json!({"metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address],
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]}})
+}
+
+fn priority_classes() -> [Value; 2] {
+    let class = |name: &str, value: i64, description: &str| {
+        json!({"metadata": {"name": name}, "value": value, "preemptionPolicy": "PreemptLowerPriority",
+            "description": description})
+    };
+    [
+        class(
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+        class(
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+    ]
+}
+
+fn extension_authentication(config: &Config) -> Value {
+    json!({"metadata": {"name": "extension-apiserver-authentication"}, "data": {"client-ca-file": config.ca_pem}})
+}
+
+fn default_role(name: &str) -> Value {
+    json!({"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
+        "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}})
+}
+
+fn cluster_roles() -> Vec<Value> {
+    let role = |name: &str, rules: Value| json!({"metadata": default_role(name), "rules": rules});
+    let reading = ["get", "list", "watch"];
+    let writing = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    let common_and = |more: &[&'static str]| {
+        [["configmaps", "endpoints", "pods", "pods/log", "serviceaccounts", "services"].as_slice(), more].concat()
+    };
+    let discovery = ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz",
+        "/version", "/version/"];
+    vec![
+        role("cluster-admin", json!([
+            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}])),
+        role("admin", json!([
+            {"apiGroups": [""], "resources": common_and(&["secrets", "events"]), "verbs": writing},
+            {"apiGroups": ["apps"], "resources": ["controllerrevisions", "daemonsets"], "verbs": writing},
+            {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": writing}])),
+        role("edit", json!([
+            {"apiGroups": [""], "resources": common_and(&["secrets", "events"]), "verbs": writing},
+            {"apiGroups": ["apps"], "resources": ["controllerrevisions", "daemonsets"], "verbs": writing}])),
+        role("view", json!([
+            {"apiGroups": [""], "resources": common_and(&["events"]), "verbs": reading},
+            {"apiGroups": ["apps"], "resources": ["controllerrevisions", "daemonsets"], "verbs": reading}])),
+        role("system:basic-user", json!([
+            {"apiGroups": ["authorization.k8s.io"], "verbs": ["create"],
+                "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]},
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["selfsubjectreviews"], "verbs": ["create"]}])),
+        role("system:discovery", json!([{"nonResourceURLs": discovery, "verbs": ["get"]}])),
+        role("system:public-info-viewer", json!([
+            {"nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"], "verbs": ["get"]}])),
+        role("system:node", json!([])),
+        role("system:node-bootstrapper", json!([
+            {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"],
+                "verbs": ["create", "get", "list", "watch"]}])),
+    ]
+}
+
+fn cluster_role_bindings() -> Vec<Value> {
+    let binding = |name: &str, groups: &[&str]| {
+        let subjects: Vec<Value> = groups
+            .iter()
+            .map(|group| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}))
+            .collect();
+        json!({"metadata": default_role(name), "subjects": subjects,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}})
+    };
+    vec![
+        binding("cluster-admin", &[MASTERS]),
+        binding("system:basic-user", &["system:authenticated"]),
+        binding("system:discovery", &["system:authenticated"]),
+        binding("system:public-info-viewer", &["system:authenticated", "system:unauthenticated"]),
+        binding("system:node", &[]),
+        binding("system:node-bootstrapper", &["system:bootstrappers"]),
+    ]
+}

@@ -1,0 +1,163 @@
+//! Every object in memory, fed by one watch of the store.
+//!
+//! 1. One watch over all kinds: their order is the store's order. 2. A read first waits until the cache has
+//! reached [`store::Store::current`]: who wrote sees the write. 3. Lists and watches come from here; writes go to the
+//! store and come back through the watch, there is no second path.
+//! Kubernetes: `storage/cacher/cacher.go` with consistent reads.
+
+pub mod collection;
+pub mod item;
+pub mod ring;
+
+use crate::encode;
+use crate::resources::{KINDS, Kind};
+use collection::Collection;
+use item::Item;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Entry, EventKind, Revision, Store};
+use tokio::sync::watch;
+
+/// All collections.
+pub struct Cache {
+    store: Arc<dyn Store>,
+    collections: BTreeMap<String, Arc<Collection>>,
+    reached: watch::Sender<Revision>,
+}
+
+/// Why the cache cannot begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The store failed.
+    #[error("the object cache cannot read the store")]
+    Store(#[from] store::Error),
+    /// A stored object is no JSON.
+    #[error("the stored object {key} cannot be read; restore the data folder from a copy")]
+    Damaged {
+        /// Its key.
+        key: String,
+        /// What the reader said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The store's watch ended without an error.
+    #[error("the store's watch has ended")]
+    Ended,
+    /// The cache did not reach a revision in time.
+    #[error("the object cache did not reach revision {wanted} within {} s, it is at {at}", CATCH_UP.as_secs())]
+    Behind {
+        /// What was waited for.
+        wanted: Revision,
+        /// How far it came.
+        at: Revision,
+    },
+}
+
+/// How long a read waits for the cache: the store's watch is in this process and takes milliseconds. Also the
+/// wait for a revision that does not exist yet (3.1.3: about three seconds).
+const CATCH_UP: Duration = Duration::from_secs(3);
+
+impl Cache {
+    /// Reads everything. [`Cache::feed`] must run for the cache to move.
+    pub async fn open(store: Arc<dyn Store>) -> Result<Self, CacheError> {
+        let listing = store.list(encode::ROOT).await?;
+        let mut found: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+        let kinds: BTreeMap<String, &'static Kind> = KINDS.iter().map(|k| (encode::prefix(k), k)).collect();
+        for Entry { key, value, revision, .. } in listing.entries {
+            let prefix = prefix_of(&key).to_string();
+            // A kind that this version does not serve stays in the store untouched.
+            let Some(kind) = kinds.get(&prefix) else { continue };
+            let name = key.to_string();
+            let item = Item::read(kind, key, revision, value, None);
+            let item = item.map_err(|source| CacheError::Damaged { key: name, source })?;
+            found.entry(prefix).or_default().push(item);
+        }
+        let collections = kinds.into_iter().map(|(prefix, kind)| {
+            let items = found.remove(&prefix).unwrap_or_default();
+            (prefix, Arc::new(Collection::new(kind, items, listing.revision)))
+        });
+        let (reached, _) = watch::channel(listing.revision);
+        Ok(Self { collections: collections.collect(), store, reached })
+    }
+
+    /// Follows the store until it fails. This future never ends well.
+    pub async fn feed(&self) -> CacheError {
+        match self.follow().await {
+            Ok(()) => CacheError::Ended,
+            Err(error) => error,
+        }
+    }
+
+    async fn follow(&self) -> Result<(), CacheError> {
+        let mut watch = self.store.watch(encode::ROOT, self.revision()).await?;
+        while let Some(batch) = watch.next().await {
+            let batch = batch?;
+            self.apply(batch)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&self, batch: store::Batch) -> Result<(), CacheError> {
+        let now = jiff::Timestamp::now();
+        let mut changes: BTreeMap<String, Vec<(Arc<str>, Revision, Option<Item>)>> = BTreeMap::new();
+        for event in batch.events {
+            let prefix = prefix_of(&event.key);
+            let Some(collection) = self.collections.get(prefix) else { continue };
+            let item = match event.kind {
+                EventKind::Put { value, .. } => {
+                    let read = Item::read(collection.kind, event.key.clone(), event.revision, value, Some(now));
+                    let damaged = |source| CacheError::Damaged { key: event.key.to_string(), source };
+                    Some(read.map_err(damaged)?)
+                }
+                EventKind::Delete => None,
+            };
+            let prefix = prefix.to_string();
+            changes.entry(prefix).or_default().push((event.key, event.revision, item));
+        }
+        for (prefix, collection) in &self.collections {
+            collection.apply(changes.remove(prefix).unwrap_or_default(), batch.up_to);
+        }
+        self.reached.send_replace(batch.up_to);
+        Ok(())
+    }
+
+    /// How far the cache is.
+    pub fn revision(&self) -> Revision {
+        *self.reached.borrow()
+    }
+
+    /// Waits until the cache shows everything that was written before this call.
+    pub async fn consistent(&self) -> Result<(), CacheError> {
+        let current = self.store.current().await?;
+        self.reach(current).await
+    }
+
+    /// Waits until the cache has reached a revision.
+    pub async fn reach(&self, revision: Revision) -> Result<(), CacheError> {
+        if self.revision() >= revision {
+            return Ok(());
+        }
+        let mut reached = self.reached.subscribe();
+        match tokio::time::timeout(CATCH_UP, reached.wait_for(|at| *at >= revision)).await {
+            Ok(found) => found.map(drop).map_err(|_| CacheError::Ended),
+            Err(_) => Err(CacheError::Behind { wanted: revision, at: self.revision() }),
+        }
+    }
+
+    /// The collection of a kind.
+    pub fn of(&self, kind: &Kind) -> Option<&Arc<Collection>> {
+        self.collections.get(&encode::prefix(kind))
+    }
+
+    /// All collections.
+    pub fn collections(&self) -> impl Iterator<Item = &Arc<Collection>> {
+        self.collections.values()
+    }
+}
+
+/// `/registry/apps/daemonsets/default/x` → `/registry/apps/daemonsets/`.
+fn prefix_of(key: &str) -> &str {
+    let end = key.match_indices('/').nth(3).map_or(key.len(), |(at, _)| at + 1);
+    key.get(..end).unwrap_or(key)
+}

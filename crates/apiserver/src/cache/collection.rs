@@ -1,0 +1,322 @@
+//! All objects of one kind, in the order of their keys, with the ring of their last events and their watchers.
+//!
+//! Watchers pull: a broad one holds a place in the ring, a narrow one (one name, or the pods of one node) has a
+//! short queue of its own, so that an event wakes only those it concerns. A watcher that falls behind is told so
+//! and closed; nobody waits for it (3.3.8).
+
+use super::item::{Aim, Filter, Item};
+use super::ring::{Event, Ring};
+use crate::resources::Kind;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+use store::Revision;
+use tokio::sync::Notify;
+
+/// Most events that a narrow watcher may leave unread before it is closed.
+const NARROW_QUEUE: usize = 10_000;
+/// Most events handed to a watcher at once: the lock is held for less than a millisecond.
+const TAKE: usize = 500;
+
+/// The objects of one kind.
+pub struct Collection {
+    /// Its kind.
+    pub kind: &'static Kind,
+    /// Key prefix of all its objects.
+    pub prefix: String,
+    /// Length of the bytes before the revision ([`crate::encode::head`]).
+    pub head: usize,
+    state: RwLock<State>,
+}
+
+struct State {
+    items: BTreeMap<Arc<str>, Arc<Item>>,
+    ring: Ring,
+    /// Everything up to here is in `items`.
+    revision: Revision,
+    next_watcher: u64,
+    broad: BTreeMap<u64, Arc<Notify>>,
+    narrow: BTreeMap<Aim, BTreeMap<u64, Arc<Narrow>>>,
+}
+
+#[derive(Default)]
+struct Narrow {
+    notify: Arc<Notify>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Arc<Event>>,
+    overflown: bool,
+}
+
+/// The asked revision is older than what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooOld {
+    /// The newest revision.
+    pub current: Revision,
+}
+
+/// Items as of one revision.
+pub struct Snapshot {
+    /// The revision.
+    pub revision: Revision,
+    /// In the order of keys.
+    pub items: Vec<Arc<Item>>,
+}
+
+impl Collection {
+    /// A collection with what a list at `revision` found.
+    pub fn new(kind: &'static Kind, items: Vec<Item>, revision: Revision) -> Self {
+        let items = items.into_iter().map(|item| (item.key.clone(), Arc::new(item))).collect();
+        let state = State {
+            items,
+            ring: Ring::new(revision),
+            revision,
+            next_watcher: 0,
+            broad: BTreeMap::new(),
+            narrow: BTreeMap::new(),
+        };
+        let (prefix, head) = (crate::encode::prefix(kind), crate::encode::head(kind).len());
+        Self { kind, prefix, head, state: RwLock::new(state) }
+    }
+
+    /// Takes changes in order: what each key holds now (none: it is gone). Wakes whom they concern.
+    pub fn apply(&self, changes: Vec<(Arc<str>, Revision, Option<Item>)>, up_to: Revision) {
+        let now = Instant::now();
+        let mut state = self.write();
+        for (key, revision, item) in changes {
+            let item = item.map(Arc::new);
+            let previous = match &item {
+                Some(item) => state.items.insert(key, item.clone()),
+                None => state.items.remove(&key),
+            };
+            if item.is_none() && previous.is_none() {
+                continue;
+            }
+            let event = Arc::new(Event { revision, item, previous, wire: Default::default() });
+            state.tell_narrow(&event);
+            state.ring.push(event, now);
+            state.broad.values().for_each(|notify| notify.notify_one());
+        }
+        state.revision = up_to;
+    }
+
+    /// One object.
+    pub fn get(&self, key: &str) -> Option<Arc<Item>> {
+        self.read().items.get(key).cloned()
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.read().items.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What a filter finds now.
+    pub fn select(&self, filter: &Filter) -> Snapshot {
+        let state = self.read();
+        Snapshot { revision: state.revision, items: self.found(&state, filter) }
+    }
+
+    /// What a filter found at an earlier revision: today's items with the later events taken back.
+    pub fn select_at(&self, filter: &Filter, revision: Revision) -> Result<Snapshot, TooOld> {
+        let state = self.read();
+        let too_old = TooOld { current: state.revision };
+        if revision >= state.revision {
+            return Ok(Snapshot { revision: state.revision.min(revision), items: self.found(&state, filter) });
+        }
+        if revision < state.ring.oldest() {
+            return Err(too_old);
+        }
+        let mut items: BTreeMap<Arc<str>, Arc<Item>> = state.items.clone();
+        for event in state.ring.from(state.ring.after(revision)).ok_or(too_old)?.rev() {
+            match (&event.previous, &event.item) {
+                (Some(before), _) => drop(items.insert(before.key.clone(), before.clone())),
+                (None, Some(after)) => drop(items.remove(&after.key)),
+                (None, None) => {}
+            }
+        }
+        let items = items.into_values().filter(|item| filter.matches(item)).collect();
+        Ok(Snapshot { revision, items })
+    }
+
+    /// Begins a watch for what happens after a revision.
+    pub fn watch_after(self: &Arc<Self>, filter: Filter, revision: Revision) -> Result<Subscription, TooOld> {
+        let mut state = self.write();
+        if revision < state.ring.oldest() {
+            return Err(TooOld { current: state.revision });
+        }
+        let from = state.ring.after(revision);
+        Ok(self.subscribe(&mut state, filter, from))
+    }
+
+    /// What is there now, and a watch for what happens next.
+    pub fn watch_now(self: &Arc<Self>, filter: Filter) -> (Snapshot, Subscription) {
+        let mut state = self.write();
+        let snapshot = Snapshot { revision: state.revision, items: self.found(&state, &filter) };
+        let from = state.ring.end();
+        (snapshot, self.subscribe(&mut state, filter, from))
+    }
+
+    fn subscribe(self: &Arc<Self>, state: &mut State, filter: Filter, from: u64) -> Subscription {
+        let id = state.next_watcher;
+        state.next_watcher += 1;
+        let place = match filter.aim() {
+            None => {
+                let notify = Arc::new(Notify::new());
+                state.broad.insert(id, notify.clone());
+                Place::Broad { cursor: from, notify }
+            }
+            Some(aim) => {
+                let narrow = Arc::new(Narrow::default());
+                let past = state.ring.from(from).into_iter().flatten();
+                let events = past.filter(|event| event.seen_by(&filter).is_some()).cloned().collect();
+                *narrow.queue() = Queue { events, overflown: false };
+                state.narrow.entry(aim.clone()).or_default().insert(id, narrow.clone());
+                Place::Narrow { aim, narrow }
+            }
+        };
+        Subscription { collection: self.clone(), filter, id, place }
+    }
+
+    fn found(&self, state: &State, filter: &Filter) -> Vec<Arc<Item>> {
+        if let (Some(namespace), Some(name)) = (&filter.namespace, filter.exact("metadata.name")) {
+            let key = crate::encode::key(self.kind, namespace, name);
+            let item = state.items.get(key.as_str()).filter(|item| filter.matches(item));
+            return item.cloned().into_iter().collect();
+        }
+        let start = match &filter.namespace {
+            Some(namespace) if self.kind.namespaced => format!("{}{namespace}/", self.prefix),
+            _ => self.prefix.clone(),
+        };
+        let from = (Bound::Included(start.as_str()), Bound::Unbounded);
+        let range = state.items.range::<str, _>(from).take_while(|(key, _)| key.starts_with(&start));
+        range.map(|(_, item)| item).filter(|item| filter.matches(item)).cloned().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn tell_narrow(&self, event: &Arc<Event>) {
+        if self.narrow.is_empty() {
+            return;
+        }
+        let mut aims = Vec::with_capacity(3);
+        for item in event.previous.iter().chain(&event.item) {
+            for aim in [Aim::Name(item.name.clone()), Aim::Node(item.field("spec.nodeName").to_string())] {
+                if !aims.contains(&aim) {
+                    aims.push(aim);
+                }
+            }
+        }
+        for watcher in aims.iter().filter_map(|aim| self.narrow.get(aim)).flat_map(BTreeMap::values) {
+            watcher.push(event.clone());
+        }
+    }
+}
+
+impl Narrow {
+    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, event: Arc<Event>) {
+        let mut queue = self.queue();
+        if queue.events.len() >= NARROW_QUEUE {
+            queue.overflown = true;
+            queue.events.clear();
+        }
+        if !queue.overflown {
+            queue.events.push_back(event);
+        }
+        self.notify.notify_one();
+    }
+}
+
+/// One watcher's place. Dropping it ends the watch.
+pub struct Subscription {
+    collection: Arc<Collection>,
+    /// What it asked for.
+    pub filter: Filter,
+    id: u64,
+    place: Place,
+}
+
+enum Place {
+    Broad { cursor: u64, notify: Arc<Notify> },
+    Narrow { aim: Aim, narrow: Arc<Narrow> },
+}
+
+/// What [`Subscription::take`] found.
+pub enum Taken {
+    /// Events to look at, in order.
+    Events(Vec<Arc<Event>>),
+    /// Nothing is left: everything up to this revision has been taken.
+    UpTo(Revision),
+    /// Some events are lost, because the watcher was too slow.
+    Lost,
+}
+
+impl Subscription {
+    /// The next events, without waiting.
+    pub fn take(&mut self) -> Taken {
+        let state = self.collection.read();
+        let events: Vec<Arc<Event>> = match &mut self.place {
+            Place::Broad { cursor, .. } => {
+                let Some(events) = state.ring.from(*cursor) else { return Taken::Lost };
+                let events: Vec<_> = events.take(TAKE).cloned().collect();
+                *cursor += events.len() as u64;
+                events
+            }
+            Place::Narrow { narrow, .. } => {
+                let mut queue = narrow.queue();
+                if queue.overflown {
+                    return Taken::Lost;
+                }
+                let count = queue.events.len().min(TAKE);
+                queue.events.drain(..count).collect()
+            }
+        };
+        if events.is_empty() { Taken::UpTo(state.revision) } else { Taken::Events(events) }
+    }
+
+    /// Waits until there may be something to take.
+    pub async fn changed(&self) {
+        match &self.place {
+            Place::Broad { notify, .. } => notify.notified().await,
+            Place::Narrow { narrow, .. } => narrow.notify.notified().await,
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut state = self.collection.write();
+        match &self.place {
+            Place::Broad { .. } => drop(state.broad.remove(&self.id)),
+            Place::Narrow { aim, .. } => {
+                let empty = state.narrow.get_mut(aim).is_some_and(|watchers| {
+                    watchers.remove(&self.id);
+                    watchers.is_empty()
+                });
+                if empty {
+                    state.narrow.remove(aim);
+                }
+            }
+        }
+    }
+}

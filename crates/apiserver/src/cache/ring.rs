@@ -1,0 +1,110 @@
+//! The last events of one kind: what a watch replays, and what an exact list rolls back.
+//!
+//! 1. Events stand in the order of their revisions. 2. [`Ring::oldest`] is a promise: every event with a higher
+//! revision is here. 3. An event's bytes are made once per form and type, for all watchers together.
+//! Kubernetes: `storage/cacher/watch_cache.go`.
+
+use super::item::{Filter, Item};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use store::Revision;
+
+/// Most events kept per kind: the rollout of 1,000 nodes writes about 8,000 pod events.
+pub const RING_EVENTS: usize = 10_000;
+/// How long events are kept at least, as long as they fit: clients come back after minutes (3.3.4).
+pub const RING_AGE: Duration = Duration::from_secs(600);
+
+/// A change of one object.
+#[derive(Debug)]
+pub struct Event {
+    /// The write that made it.
+    pub revision: Revision,
+    /// The object after; none when it is gone.
+    pub item: Option<Arc<Item>>,
+    /// The object before; none when it is new.
+    pub previous: Option<Arc<Item>>,
+    /// Finished bytes by form and type.
+    pub wire: [OnceLock<Bytes>; WIRE_SLOTS],
+}
+
+/// Slots of [`Event::wire`]: three types in three forms.
+pub const WIRE_SLOTS: usize = 9;
+
+/// What a watcher sees of an event (3.3.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is new, or begins to match.
+    Added,
+    /// It still matches.
+    Modified,
+    /// It is gone, or matches no longer; carries the state before.
+    Deleted,
+}
+
+impl Event {
+    /// What a watcher with this filter sees; nothing when the event does not concern it.
+    pub fn seen_by(&self, filter: &Filter) -> Option<(Change, &Arc<Item>)> {
+        let before = self.previous.as_ref().filter(|item| filter.matches(item));
+        let after = self.item.as_ref().filter(|item| filter.matches(item));
+        match (before, after) {
+            (None, Some(item)) => Some((Change::Added, item)),
+            (Some(_), Some(item)) => Some((Change::Modified, item)),
+            (Some(item), None) => Some((Change::Deleted, item)),
+            (None, None) => None,
+        }
+    }
+}
+
+/// The events of one kind.
+#[derive(Debug)]
+pub struct Ring {
+    events: VecDeque<(Instant, Arc<Event>)>,
+    /// How many events have left: the sequence number of the first one here.
+    first: u64,
+    /// Every event above this revision is here.
+    oldest: Revision,
+}
+
+impl Ring {
+    /// An empty one, for a collection that was listed at `oldest`.
+    pub fn new(oldest: Revision) -> Self {
+        Self { events: VecDeque::new(), first: 0, oldest }
+    }
+
+    /// Takes an event, and lets go of what is too old or too much.
+    pub fn push(&mut self, event: Arc<Event>, now: Instant) {
+        self.events.push_back((now, event));
+        while let Some((at, event)) = self.events.front() {
+            if self.events.len() <= RING_EVENTS && now.duration_since(*at) <= RING_AGE {
+                break;
+            }
+            self.oldest = event.revision;
+            self.first += 1;
+            self.events.pop_front();
+        }
+    }
+
+    /// The lowest revision that a watch may start after.
+    pub fn oldest(&self) -> Revision {
+        self.oldest
+    }
+
+    /// The sequence number that the next event will have.
+    pub fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    /// The sequence number of the first event above a revision.
+    pub fn after(&self, revision: Revision) -> u64 {
+        self.first + self.events.partition_point(|(_, event)| event.revision <= revision) as u64
+    }
+
+    /// Events from a sequence number on; none when some of them have left already.
+    pub fn from(&self, sequence: u64) -> Option<impl DoubleEndedIterator<Item = &Arc<Event>>> {
+        let skip = sequence.checked_sub(self.first)?;
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(self.events.len());
+        Some(self.events.range(skip..).map(|(_, event)| event))
+    }
+}

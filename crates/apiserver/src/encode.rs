@@ -1,0 +1,155 @@
+//! How an object lies in the store, and how it leaves without being decoded.
+//!
+//! A stored value is compact JSON that begins with exactly `{"kind":"…","apiVersion":"…","metadata":{` and has
+//! no `resourceVersion`, because the revision is known only after the write. Sending is three pieces:
+//! the prefix, `"resourceVersion":"N"`, the rest. The length of the prefix follows from the kind alone.
+
+use crate::resources::Kind;
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use store::Revision;
+
+/// Where all objects lie.
+pub const ROOT: &str = "/registry/";
+
+/// The key prefix of a kind: `/registry/<group or core>/<plural>/`.
+pub fn prefix(kind: &Kind) -> String {
+    let group = if kind.group.is_empty() { "core" } else { kind.group };
+    format!("{ROOT}{group}/{}/", kind.plural)
+}
+
+/// The key of an object; cluster-scoped ones have `-` as their namespace.
+pub fn key(kind: &Kind, namespace: &str, name: &str) -> String {
+    let namespace = if kind.namespaced { namespace } else { "-" };
+    format!("{}{namespace}/{name}", prefix(kind))
+}
+
+/// `apps/v1`, or `v1` in the core group.
+pub fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_string() } else { format!("{group}/{version}") }
+}
+
+/// The first bytes of every stored object of a kind.
+pub fn head(kind: &Kind) -> String {
+    format!(
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{{",
+        kind.kind,
+        api_version(kind.group, kind.version)
+    )
+}
+
+/// The bytes for the store. `resourceVersion` is left out, kind and apiVersion are the kind's own.
+pub fn stored(kind: &Kind, object: &Value) -> Bytes {
+    let empty = Map::new();
+    let fields = object.as_object().unwrap_or(&empty);
+    let metadata = fields.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
+    let mut out = head(kind).into_bytes();
+    write_fields(&mut out, metadata.iter().filter(|(name, _)| *name != "resourceVersion"), true);
+    out.push(b'}');
+    let rest = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion" | "metadata"));
+    write_fields(&mut out, rest, false);
+    out.push(b'}');
+    Bytes::from(out)
+}
+
+fn write_fields<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a String, &'a Value)>, first: bool) {
+    let mut first = first;
+    for (name, value) in fields {
+        if !first {
+            out.push(b',');
+        }
+        first = false;
+        // Writing a JSON value to memory cannot fail.
+        let _ = serde_json::to_writer(&mut *out, name);
+        out.push(b':');
+        let _ = serde_json::to_writer(&mut *out, value);
+    }
+}
+
+/// Appends a stored object with its revision; `head` is the length of [`head`].
+pub fn send(out: &mut BytesMut, value: &[u8], head: usize, revision: Revision) {
+    let (start, rest) = value.split_at(head.min(value.len()));
+    out.reserve(value.len() + 40);
+    out.put_slice(start);
+    put_revision(out, revision);
+    if rest.first() != Some(&b'}') {
+        out.put_u8(b',');
+    }
+    out.put_slice(rest);
+}
+
+fn put_revision(out: &mut BytesMut, revision: Revision) {
+    out.put_slice(b"\"resourceVersion\":\"");
+    out.put_slice(revision.to_string().as_bytes());
+    out.put_u8(b'"');
+}
+
+/// Appends the object's `PartialObjectMetadata`. Metadata is cut out as text, not built anew.
+pub fn send_metadata(out: &mut BytesMut, value: &[u8], revision: Revision) {
+    #[derive(serde::Deserialize)]
+    struct Cut<'a> {
+        #[serde(borrow)]
+        metadata: &'a RawValue,
+    }
+    out.put_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{");
+    put_revision(out, revision);
+    let metadata = serde_json::from_slice::<Cut>(value).map(|cut| cut.metadata.get()).unwrap_or("{}");
+    let rest = metadata.trim_start().strip_prefix('{').unwrap_or("}");
+    if !rest.starts_with('}') {
+        out.put_u8(b',');
+    }
+    out.put_slice(rest.as_bytes());
+    out.put_u8(b'}');
+}
+
+/// A stored object as a value, with its revision.
+pub fn value(stored: &[u8], revision: Revision) -> serde_json::Result<Value> {
+    let mut value: Value = serde_json::from_slice(stored)?;
+    set_revision(&mut value, revision);
+    Ok(value)
+}
+
+/// Writes the revision into an object that is about to be sent.
+pub fn set_revision(object: &mut Value, revision: Revision) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_string(), Value::from(revision.to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::find;
+    use serde_json::json;
+
+    fn sent(object: &Value) -> Value {
+        let kind = find("", "v1", "configmaps").unwrap();
+        let bytes = stored(kind, object);
+        assert!(bytes.starts_with(head(kind).as_bytes()));
+        let mut out = BytesMut::new();
+        send(&mut out, &bytes, head(kind).len(), 7);
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn an_object_leaves_with_its_revision_and_nothing_else_changed() {
+        let object = json!({"data": {"a": "\"\n"}, "kind": "ConfigMap", "apiVersion": "v1",
+            "metadata": {"name": "x", "resourceVersion": "3", "labels": {}}});
+        let mut expected = object.clone();
+        expected["metadata"]["resourceVersion"] = "7".into();
+        assert_eq!(sent(&object), expected);
+        assert_eq!(sent(&json!({})), json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}}));
+    }
+
+    #[test]
+    fn metadata_is_cut_out_with_its_revision() {
+        let kind = find("", "v1", "configmaps").unwrap();
+        let bytes = stored(kind, &json!({"metadata": {"name": "x"}, "data": {"a": "b"}}));
+        let mut out = BytesMut::new();
+        send_metadata(&mut out, &bytes, 7);
+        let expected = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+            "metadata": {"name": "x", "resourceVersion": "7"}});
+        assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+    }
+}

@@ -1,0 +1,397 @@
+//! The life of one request, and the tower service for clients in this process.
+//!
+//! Order: route, authenticate, authorize, then read the body, so that nobody unknown makes us read megabytes. Every answer
+//! passes [`finished`] (pretty printing, compression) and the access log, which has no query values and no headers.
+
+use crate::authn::{self, MASTERS, User};
+use crate::authz::{self, Action, Decision, ResourceAction};
+use crate::decode::MAX_BODY_BYTES;
+use crate::error::ApiError;
+use crate::options::ListOptions;
+use crate::reply::{self, Reply};
+use crate::request::{Request, Route, Target, Verb};
+use crate::verbs::{self, Call};
+use crate::{ApiServer, Inner, discovery, health, openapi, resources, reviews};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, USER_AGENT, VARY};
+use http::{HeaderMap, Method};
+use http_body_util::{BodyExt as _, Limited};
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// How long a request may take that is no stream (kube-apiserver: `--request-timeout`).
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Bodies above this are compressed for clients that take it (0.6).
+const GZIP_ABOVE: u64 = 128 * 1024;
+
+/// Who is at the other end.
+#[derive(Debug, Clone)]
+pub enum Identity {
+    /// A client in this process.
+    Known(User),
+    /// A connection, with the user of its verified certificate.
+    Connection(Option<User>),
+}
+
+/// The server as one user sees it.
+#[derive(Clone)]
+pub struct UserService {
+    server: ApiServer,
+    user: User,
+}
+
+impl UserService {
+    pub(crate) fn new(server: ApiServer, user: User) -> Self {
+        Self { server, user }
+    }
+}
+
+impl<B> tower::Service<http::Request<B>> for UserService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Reply, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let Self { server, user } = self.clone();
+        Box::pin(async move { Ok(handle(&server, Identity::Known(user), request).await) })
+    }
+}
+
+/// Answers one request.
+pub async fn handle<B>(server: &ApiServer, identity: Identity, request: http::Request<B>) -> Reply
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let begun = Instant::now();
+    let (head, body) = request.into_parts();
+    let parsed = Request::parse(&head.method, head.uri.path(), head.uri.query().unwrap_or_default());
+    let work = answer(&server.inner, identity, &parsed, &head.headers, body);
+    let reply = match deadline(&parsed) {
+        Err(error) => Err(error),
+        Ok(None) => work.await,
+        Ok(Some(limit)) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(too_late())),
+    };
+    let reply = match reply {
+        Ok(reply) => finished(reply, &parsed, &head.headers).await,
+        Err(error) => reply::error(&error),
+    };
+    tracing::debug!(
+        target: "access",
+        method = %head.method, path = head.uri.path(), code = reply.status().as_u16(),
+        ms = begun.elapsed().as_millis(), "request"
+    );
+    reply
+}
+
+async fn answer<B>(
+    server: &Inner,
+    identity: Identity,
+    request: &Request,
+    headers: &HeaderMap,
+    body: B,
+) -> Result<Reply, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let user = match identity {
+        Identity::Known(user) => user,
+        Identity::Connection(certificate) => authn::user(certificate.as_ref(), headers, &server.config.token_user)?,
+    };
+    let user = impersonated(user, headers)?;
+    authorize(server, &user, request).await?;
+    match &request.route {
+        Route::Resource(target) => resource(server, &user, request, target, headers, body).await,
+        route => {
+            if !matches!(request.method, Method::GET | Method::HEAD) {
+                return Err(ApiError::method_not_allowed());
+            }
+            path(server, request, route, headers).await
+        }
+    }
+}
+
+async fn resource<B>(
+    server: &Inner,
+    user: &User,
+    request: &Request,
+    target: &Target,
+    headers: &HeaderMap,
+    body: B,
+) -> Result<Reply, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if !discovery::is_served(&target.group, &target.version) {
+        return Ok(reply::text(404, "404 page not found\n"));
+    }
+    let kind = resources::find(&target.group, &target.version, &target.plural).ok_or_else(ApiError::no_such_path)?;
+    let call = Call { server, kind, target, request, headers, user };
+    call.exists(request.verb())?;
+    let body = read_body(body).await?;
+    if reviews::is_review(kind) { reviews::answer(&call, &body) } else { verbs::answer(&call, body).await }
+}
+
+async fn path(server: &Inner, request: &Request, route: &Route, headers: &HeaderMap) -> Result<Reply, ApiError> {
+    match route {
+        Route::Root => Ok(discovery::root()),
+        Route::Version => Ok(discovery::version()),
+        Route::Health { endpoint, check } => Ok(health::answer(server, endpoint, check.as_deref(), request).await),
+        Route::Metrics => Ok(health::metrics(server)),
+        Route::Authority => Ok(reply::with_type(200, "application/x-pem-file", server.config.ca_pem.clone())),
+        Route::CoreVersions | Route::Groups | Route::Group(_) | Route::Resources { .. } => {
+            discovery::answer(server, route, headers)
+        }
+        Route::OpenApi(path) => Ok(open_api(path, request, headers)),
+        Route::Resource(_) | Route::Unknown => Ok(reply::text(404, "404 page not found\n")),
+    }
+}
+
+/// `/openapi/v3` and the documents below it; a document's URL carries its hash, so that it is cached for ever (1.5.1).
+fn open_api(path: &str, request: &Request, headers: &HeaderMap) -> Reply {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let document = match parts.as_slice() {
+        [] => return reply::json_bytes(200, openapi::index()),
+        ["api", version] => openapi::document("", version),
+        ["apis", group, version] => openapi::document(group, version),
+        _ => None,
+    };
+    let Some(document) = document else { return reply::text(404, "404 page not found\n") };
+    let hash = request.query.get("hash");
+    if !hash.is_empty() && hash != document.hash {
+        let mut moved = reply::text(301, "");
+        let place = HeaderValue::from_str(&format!("{}?hash={}", request.path, document.hash));
+        moved.headers_mut().extend(place.ok().map(|place| (LOCATION, place)));
+        return moved;
+    }
+    let zipped = accepts_gzip(headers);
+    let mut reply = reply::json_bytes(200, if zipped { document.gzip.clone() } else { document.bytes() });
+    if zipped {
+        reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if !hash.is_empty() {
+        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    }
+    reply
+}
+
+/// 403 unless the user may do it.
+async fn authorize(server: &Inner, user: &User, request: &Request) -> Result<(), ApiError> {
+    if user.is_in(MASTERS) {
+        return Ok(());
+    }
+    let method = request.method.as_str().to_ascii_lowercase();
+    let (name, of_node);
+    let action = match &request.route {
+        Route::Resource(target) => {
+            let verb = request.verb();
+            (name, of_node) = selected(request, target, verb);
+            Action::Resource(ResourceAction {
+                verb: if verb == Verb::Other { &method } else { verb.as_str() },
+                group: &target.group,
+                resource: &target.plural,
+                subresource: &target.subresource,
+                // A namespace is in itself, as in Kubernetes.
+                namespace: if target.plural == "namespaces" { &target.name } else { &target.namespace },
+                name: &name,
+                of_node: &of_node,
+            })
+        }
+        _ => Action::Path { verb: if method == "head" { "get" } else { &method }, path: &request.path },
+    };
+    // The graph must know of what was written before this request.
+    if matches!(action, Action::Resource(_)) {
+        server.consistent().await?;
+    }
+    match authz::decide(user, action, server) {
+        Decision::Allowed(_) => Ok(()),
+        Decision::Denied(reason) => Err(authz::refusal(user, action, &reason)),
+    }
+}
+
+/// The name and node that exact field selectors ask for (3.8.4, 7.5.2).
+fn selected(request: &Request, target: &Target, verb: Verb) -> (String, String) {
+    let collection = matches!(verb, Verb::List | Verb::Watch);
+    let fields = match collection.then(|| ListOptions::parse(&request.query, verb == Verb::Watch)) {
+        Some(Ok(options)) => options.fields,
+        _ => return (target.name.clone(), String::new()),
+    };
+    let exact = |path: &str| {
+        let found = fields.requirements().iter().find(|r| r.equal && r.path == path);
+        found.map(|r| r.value.clone()).unwrap_or_default()
+    };
+    let name = if target.name.is_empty() { exact("metadata.name") } else { target.name.clone() };
+    (name, exact("spec.nodeName"))
+}
+
+/// Speaking for somebody else (7.2): only `system:masters` may until RBAC is evaluated (issue 4).
+fn impersonated(user: User, headers: &HeaderMap) -> Result<User, ApiError> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let name = text("impersonate-user");
+    let groups = headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok());
+    let groups: Vec<String> = groups.map(str::to_string).collect();
+    if name.is_empty() {
+        let alone = !groups.is_empty() || headers.contains_key("impersonate-uid");
+        let why = "requested impersonation without impersonating a user";
+        return if alone { Err(ApiError::plain(500, "InternalError", why)) } else { Ok(user) };
+    }
+    if !user.is_in(MASTERS) {
+        let action = ResourceAction { verb: "impersonate", resource: "users", name, ..Default::default() };
+        return Err(authz::refusal(&user, Action::Resource(action), ""));
+    }
+    if name == authn::ANONYMOUS {
+        return Ok(User { groups: [groups, vec![authn::UNAUTHENTICATED.into()]].concat(), ..User::anonymous() });
+    }
+    let mut groups = groups;
+    if let (true, Some(account)) = (groups.is_empty(), name.strip_prefix("system:serviceaccount:")) {
+        let namespace = account.split(':').next().unwrap_or_default();
+        groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
+    }
+    Ok(User { uid: text("impersonate-uid").to_string(), ..User::authenticated(name, groups) })
+}
+
+async fn read_body<B>(body: B) -> Result<Bytes, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ApiError::too_large(format!("Request entity too large: limit is {MAX_BODY_BYTES}")))
+        }
+        Err(error) => Err(ApiError::bad_request(format!("the body could not be read: {error}"))),
+    }
+}
+
+/// How long the request may take; none for streams (1.6.5).
+fn deadline(request: &Request) -> Result<Option<Duration>, ApiError> {
+    let streams = match &request.route {
+        Route::Resource(target) => {
+            request.verb() == Verb::Watch || matches!(target.subresource.as_str(), "log" | "proxy")
+        }
+        _ => false,
+    };
+    let asked = match request.query.get("timeout") {
+        "" => DEADLINE,
+        text => go_duration(text).ok_or_else(|| {
+            ApiError::bad_request(format!(
+                "invalid timeout specified in the request URL - time: invalid duration {text:?}"
+            ))
+        })?,
+    };
+    let limit = if asked.is_zero() { DEADLINE } else { asked.min(DEADLINE) };
+    Ok((!streams).then_some(limit))
+}
+
+fn too_late() -> ApiError {
+    let text = "Timeout: request did not complete within requested timeout - context deadline exceeded";
+    ApiError::plain(504, "Timeout", text)
+}
+
+/// `1h2m3.5s`, `300ms`; none when it is no duration of Go's.
+fn go_duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut seconds = 0.0f64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(digits);
+        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let factor = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * factor;
+        rest = tail;
+    }
+    (!text.is_empty()).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
+}
+
+/// Pretty printing (0.7) and compression (0.6) of bodies that are there already; streams pass.
+async fn finished(reply: Reply, request: &Request, headers: &HeaderMap) -> Reply {
+    use http_body::Body as _;
+    let Some(size) = reply.body().size_hint().exact() else { return reply };
+    let is_json = reply.headers().get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"application/json"));
+    if reply.headers().contains_key(CONTENT_ENCODING) {
+        return reply;
+    }
+    let pretty = is_json && request.verb() != Verb::Watch && wants_pretty(request, headers);
+    let zip = is_json && size > GZIP_ABOVE && accepts_gzip(headers);
+    if !pretty && !zip {
+        return reply;
+    }
+    let (mut head, body) = reply.into_parts();
+    let mut bytes = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+    if pretty && let Ok(value) = serde_json::from_slice::<serde_json::Value>(&bytes) {
+        bytes = Bytes::from(format!("{value:#}\n"));
+    }
+    if zip && let Some(small) = compressed(&bytes) {
+        head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        head.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+        bytes = small;
+    }
+    Reply::from_parts(head, reply::full(bytes))
+}
+
+fn wants_pretty(request: &Request, headers: &HeaderMap) -> bool {
+    if request.query.has("pretty") {
+        return request.query.flag("pretty");
+    }
+    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    ["curl", "Wget", "Mozilla/5.0"].iter().any(|start| agent.starts_with(start))
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accepted.split(',').any(|entry| entry.trim().split(';').next() == Some("gzip"))
+}
+
+/// The fastest level: the reader is on the same machine or near.
+fn compressed(bytes: &[u8]) -> Option<Bytes> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::with_capacity(bytes.len() / 8), flate2::Compression::fast());
+    writer.write_all(bytes).ok()?;
+    writer.finish().ok().map(Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_read_as_go_reads_it() {
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(go_duration(text).map(|d| d.as_millis() as u64), expected, "{text}");
+        };
+        check("32s", Some(32_000));
+        check("6m23s", Some(383_000));
+        check("1.5h", Some(5_400_000));
+        check("300ms", Some(300));
+        check("0", Some(0));
+        check("5", None);
+        check("abc", None);
+        check("", None);
+        check("5x", None);
+    }
+}

@@ -1,0 +1,253 @@
+//! Requests that a node agent answers: container logs, and plain GETs below `nodes/NAME/proxy` (wire 6.21, A.9).
+//!
+//! What is asked is checked here ([`log_path`] is pure), then the agent's bytes pass through as they come. The agent
+//! is found by the node's InternalIP and `status.daemonEndpoints.kubeletEndpoint.Port`, and must show a certificate
+//! for that address. Differs: exec, attach and port-forward are not served yet (issue 4).
+
+use crate::Inner;
+use crate::error::{ApiError, FieldError};
+use crate::options::Query;
+use crate::reply::{self, BodyError, Reply};
+use crate::resources::find;
+use crate::verbs::Call;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use http_body_util::{BodyExt as _, BodyStream, Empty, Limited, StreamBody};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use serde_json::Value;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How long an agent has to take the connection, shake hands, and begin its answer.
+const CONNECT: Duration = Duration::from_secs(10);
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+/// Most bytes of an agent's refusal that are passed on.
+const REFUSAL_MAX: usize = 2048;
+
+/// GET `pods/NAME/log`.
+pub async fn logs(call: &Call<'_>) -> Result<Reply, ApiError> {
+    let found = call.server.read(call.kind, &call.target.namespace, &call.target.name).await?;
+    let (pod, _) = found.ok_or_else(|| call.not_found())?;
+    let path = log_path(&pod, &call.request.query)?;
+    let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+    if node.is_empty() {
+        return Ok(reply::text(204, ""));
+    }
+    pass(call.server, node, &path, Some("text/plain")).await
+}
+
+/// GET `nodes/NAME/proxy/…`.
+pub async fn node(call: &Call<'_>) -> Result<Reply, ApiError> {
+    // The rest was decoded for routing; a blank or control character would end the request line.
+    let rest: String = call.target.rest.chars().filter(|c| !c.is_control() && *c != ' ').collect();
+    pass(call.server, &call.target.name, &format!("/{rest}"), None).await
+}
+
+/// The agent's path for a log request, or what is wrong with the request.
+fn log_path(pod: &Value, query: &Query) -> Result<String, ApiError> {
+    let errors = broken_options(query);
+    if !errors.is_empty() {
+        return Err(ApiError::invalid("", "PodLogOptions", "", &errors));
+    }
+    let container = container(pod, query.get("container"))?;
+    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
+    let mut path = format!("/containerLogs/{}/{}/{container}", text("namespace"), text("name"));
+    let known = ["follow", "tailLines", "previous", "sinceSeconds", "sinceTime", "timestamps", "limitBytes"];
+    let given = known.iter().filter(|name| query.has(name)).map(|name| match *name {
+        "follow" | "previous" | "timestamps" => format!("{name}={}", query.flag(name)),
+        name => format!("{name}={}", query.get(name).replace('+', "%2B")),
+    });
+    let given: Vec<String> = given.collect();
+    if !given.is_empty() {
+        path = format!("{path}?{}", given.join("&"));
+    }
+    Ok(path)
+}
+
+/// Kubernetes: `apis/core/validation.ValidatePodLogOptions`.
+fn broken_options(query: &Query) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (name, least, text) in [
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
+    ] {
+        let given = query.get(name);
+        match given.parse::<i64>() {
+            _ if given.is_empty() => {}
+            Ok(number) if number >= least => {}
+            Ok(number) => errors.push(FieldError::invalid(name, number, text)),
+            Err(_) => errors.push(FieldError::invalid(name, given, "must be an integer")),
+        }
+    }
+    if query.has("sinceSeconds") && query.has("sinceTime") {
+        errors.push(FieldError::forbidden(
+            "",
+            "at most one of `sinceTime` or `sinceSeconds` may be specified",
+        ));
+    }
+    let since = query.get("sinceTime");
+    if !since.is_empty() && since.parse::<jiff::Timestamp>().is_err() {
+        errors.push(FieldError::invalid("sinceTime", since, "must be a time like 2006-01-02T15:04:05Z"));
+    }
+    errors
+}
+
+/// The container that is meant.
+fn container(pod: &Value, given: &str) -> Result<String, ApiError> {
+    let names = |field: &str| -> Vec<&str> {
+        let all = pod["spec"][field].as_array().into_iter().flatten();
+        all.filter_map(|container| container["name"].as_str()).collect()
+    };
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let (main, init, ephemeral) = (names("containers"), names("initContainers"), names("ephemeralContainers"));
+    if !given.is_empty() {
+        let known = [&main, &init, &ephemeral].iter().any(|names| names.contains(&given));
+        let unknown = || ApiError::bad_request(format!("container {given} is not valid for pod {name}"));
+        return if known { Ok(given.to_string()) } else { Err(unknown()) };
+    }
+    if let ([only], []) = (main.as_slice(), init.as_slice()) {
+        return Ok(only.to_string());
+    }
+    if main.is_empty() && init.is_empty() {
+        return Err(ApiError::bad_request(format!("container name must be specified for pod {name}")));
+    }
+    let mut text = format!("a container name must be specified for pod {name}, choose one of: [{}]", main.join(" "));
+    if !init.is_empty() {
+        text += &format!(" or one of the init containers: [{}]", init.join(" "));
+    }
+    Err(ApiError::bad_request(text))
+}
+
+/// Asks a node's agent, and passes its answer on.
+async fn pass(server: &Inner, node: &str, path: &str, media: Option<&'static str>) -> Result<Reply, ApiError> {
+    let address = address(server, node).await?;
+    let Some(tls) = server.config.agent_tls.clone() else {
+        let text = "this server has no certificate to speak to node agents with";
+        return Err(ApiError::plain(503, "ServiceUnavailable", text));
+    };
+    let failed = |error: &dyn std::fmt::Display| ApiError {
+        message: format!("Get \"https://{address}{path}\": {error}"),
+        ..ApiError::internal("")
+    };
+    let (response, connection) = match tokio::time::timeout(FIRST_BYTE, ask(address, path, tls)).await {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(error)) => return Err(failed(&error)),
+        Err(_) => return Err(failed(&"net/http: timeout awaiting response headers")),
+    };
+    let (head, body) = response.into_parts();
+    if !head.status.is_success() {
+        return Err(refusal(head.status.as_u16(), body).await);
+    }
+    let mut reply = reply::text(head.status.as_u16(), "");
+    let theirs = head.headers.get(CONTENT_TYPE).cloned();
+    let media = media.map(HeaderValue::from_static).or(theirs);
+    reply.headers_mut().insert(CONTENT_TYPE, media.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    // The connection lives as long as the body is read, and ends when the client goes.
+    let closing = server.closing.clone();
+    let frames = BodyStream::new(body).map(move |frame| {
+        let _connection = &connection;
+        frame.map_err(BodyError::from)
+    });
+    let frames = frames.take_until(async move { closing.cancelled().await });
+    *reply.body_mut() = StreamBody::new(frames.boxed()).boxed_unsync();
+    Ok(reply)
+}
+
+async fn ask(
+    address: SocketAddr,
+    path: &str,
+    tls: Arc<rustls::ClientConfig>,
+) -> Result<(http::Response<Incoming>, AbortOnDropHandle<()>), BodyError> {
+    let connect = async {
+        let tcp = TcpStream::connect(address).await.map_err(|e| format!("dial tcp {address}: connect: {e}"))?;
+        tcp.set_nodelay(true)?;
+        let name = ServerName::IpAddress(address.ip().into());
+        Ok::<_, BodyError>(tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await?)
+    };
+    let stream = tokio::time::timeout(CONNECT, connect).await.map_err(|_| format!("dial tcp {address}: i/o timeout"))??;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let task = AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%address, %error, "a connection to a node agent ended");
+        }
+    }));
+    let request = http::Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+    Ok((sender.send_request(request).await?, task))
+}
+
+/// What the agent said, with its code. Kubernetes: `rest.GenericHttpResponseChecker`.
+async fn refusal(code: u16, body: Incoming) -> ApiError {
+    let bytes = Limited::new(body, REFUSAL_MAX).collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes).trim().to_string();
+    match code {
+        400 => ApiError::bad_request(text),
+        404 => ApiError::plain(404, "NotFound", text),
+        500 => ApiError::internal(text),
+        code => ApiError::plain(code, "Unknown", format!("unknown ({text})")),
+    }
+}
+
+async fn address(server: &Inner, node: &str) -> Result<SocketAddr, ApiError> {
+    let Some(kind) = find("", "v1", "nodes") else { return Err(ApiError::no_such_path()) };
+    let found = server.read(kind, "", node).await?;
+    let (object, _) = found.ok_or_else(|| ApiError::not_found(crate::admission::resource(kind), node))?;
+    agent_address(&object).ok_or_else(|| {
+        ApiError::plain(503, "ServiceUnavailable", format!("node {node} has no InternalIP or no agent port in its status"))
+    })
+}
+
+fn agent_address(node: &Value) -> Option<SocketAddr> {
+    let addresses = node["status"]["addresses"].as_array()?;
+    let internal = addresses.iter().find(|address| address["type"] == "InternalIP")?;
+    let ip: IpAddr = internal["address"].as_str()?.parse().ok()?;
+    let port = u16::try_from(node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64()?).ok()?;
+    (port > 0).then(|| SocketAddr::new(ip, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn path(containers: &[&str], query: &str) -> Result<String, String> {
+        let containers: Vec<Value> = containers.iter().map(|name| json!({ "name": name })).collect();
+        let pod = json!({"metadata": {"name": "p", "namespace": "d"}, "spec": {"containers": containers}});
+        log_path(&pod, &Query::parse(query)).map_err(|e| format!("{} {}", e.code, e.message))
+    }
+
+    #[test]
+    fn a_log_request_becomes_the_agents_path_or_a_refusal() {
+        let check = |containers: &[&str], query: &str, expected: Result<&str, &str>| {
+            let expected = expected.map(str::to_string).map_err(str::to_string);
+            assert_eq!(path(containers, query), expected, "{containers:?} {query}");
+        };
+        check(&["a"], "", Ok("/containerLogs/d/p/a"));
+        check(&["a"], "follow=true&tailLines=10", Ok("/containerLogs/d/p/a?follow=true&tailLines=10"));
+        check(&["a"], "container=zz", Err("400 container zz is not valid for pod p"));
+        check(&["a", "b"], "container=b&previous=true", Ok("/containerLogs/d/p/b?previous=true"));
+        check(&["a", "b"], "", Err("400 a container name must be specified for pod p, choose one of: [a b]"));
+        check(
+            &["a"],
+            "tailLines=-1",
+            Err("422 PodLogOptions \"\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0"),
+        );
+        let both = path(&["a"], "sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z").unwrap_err();
+        assert!(both.contains("at most one of `sinceTime` or `sinceSeconds` may be specified"), "{both}");
+        assert!(path(&["a"], "sinceTime=x%0d%0ay").is_err());
+    }
+
+    #[test]
+    fn an_agent_is_where_its_node_says() {
+        let node = json!({"status": {"addresses": [{"type": "Hostname", "address": "n"},
+            {"type": "InternalIP", "address": "10.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}}});
+        assert_eq!(agent_address(&node), Some("10.0.0.1:10250".parse().unwrap()));
+        assert_eq!(agent_address(&json!({})), None);
+    }
+}

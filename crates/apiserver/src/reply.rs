@@ -1,0 +1,250 @@
+//! Objects, lists, Tables and Status become responses.
+//!
+//! Objects that come from the cache are copied as bytes with their revision spliced in ([`crate::encode`]); only a Table
+//! decodes, because its cells are computed. Everything here is dull: no decision but the form that
+//! [`crate::accept`] has chosen.
+
+use crate::accept::{Form, Include};
+use crate::cache::item::Item;
+use crate::encode;
+use crate::error::ApiError;
+use crate::resources::Kind;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use serde_json::{Value, json};
+use store::Revision;
+
+/// What ends a body in the middle.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of a response.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+/// A response.
+pub type Reply = Response<Body>;
+
+/// Most bytes of all warnings of one response (2.5.6).
+const WARNINGS_MAX: usize = 4096;
+
+/// A body that is there already.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A JSON answer.
+pub fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Reply {
+    with_type(code, "application/json", bytes)
+}
+
+/// A value as JSON, with its newline.
+pub fn json_value(code: u16, value: &Value) -> Reply {
+    json_bytes(code, format!("{value}\n"))
+}
+
+/// Plain text.
+pub fn text(code: u16, body: impl Into<Bytes>) -> Reply {
+    with_type(code, "text/plain; charset=utf-8", body)
+}
+
+/// Any bytes with a content type.
+pub fn with_type(code: u16, media: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(full(body));
+    *reply.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    reply
+}
+
+/// The refusal as a Status.
+pub fn error(error: &ApiError) -> Reply {
+    let mut reply = json_value(error.code, &error.status());
+    if let Some(seconds) = error.retry_after {
+        reply.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    reply
+}
+
+/// Adds one `Warning` header for each text, until the limit (2.5.6).
+pub fn with_warnings(mut reply: Reply, warnings: &[String]) -> Reply {
+    let mut left = WARNINGS_MAX;
+    for text in warnings {
+        let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let line = format!("299 - \"{}\"", clean.replace('\\', "\\\\").replace('"', "\\\""));
+        if line.len() > left {
+            break;
+        }
+        left -= line.len();
+        if let Ok(value) = HeaderValue::from_bytes(line.as_bytes()) {
+            reply.headers_mut().append(http::header::WARNING, value);
+        }
+    }
+    reply
+}
+
+/// One object that is a value already: the answer to a write.
+pub fn object(code: u16, kind: &Kind, object: &Value, form: Form) -> Reply {
+    match form {
+        Form::Object => json_value(code, object),
+        Form::Metadata => json_value(code, &metadata_of(object)),
+        Form::Table(include) => {
+            let row = row(kind, object, &included(object, include).to_string());
+            let head = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+            json_bytes(code, table(kind, &head, [row].iter(), true, b"\n"))
+        }
+    }
+}
+
+/// One object from the cache.
+pub fn item(kind: &Kind, item: &Item, form: Form) -> Reply {
+    let mut out = BytesMut::with_capacity(item.value.len() + 64);
+    append(&mut out, kind, item, item.revision, form, true);
+    out.put_u8(b'\n');
+    json_bytes(200, out)
+}
+
+/// What a list's metadata says.
+pub struct Page {
+    /// The snapshot's revision.
+    pub revision: Revision,
+    /// Token of the next page; empty on the last.
+    pub resume: String,
+    /// How many items follow, when that is known.
+    pub remaining: Option<usize>,
+}
+
+impl Page {
+    fn metadata(&self) -> Value {
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        if !self.resume.is_empty() {
+            metadata["continue"] = self.resume.as_str().into();
+        }
+        if let Some(remaining) = self.remaining {
+            metadata["remainingItemCount"] = remaining.into();
+        }
+        metadata
+    }
+}
+
+/// A list of objects from the cache.
+pub fn list<'a>(
+    kind: &Kind,
+    page: &Page,
+    items: impl ExactSizeIterator<Item = &'a Item>,
+    form: Form,
+) -> Bytes {
+    let mut out = BytesMut::with_capacity(items.len() * 1024 + 256);
+    let (list_kind, version) = match form {
+        Form::Table(include) => {
+            let rows = items.map(|item| row_of(kind, item, item.revision, include));
+            return table(kind, &page.metadata(), rows, true, b"\n");
+        }
+        Form::Object => (format!("{}List", kind.kind), encode::api_version(kind.group, kind.version)),
+        Form::Metadata => ("PartialObjectMetadataList".to_string(), "meta.k8s.io/v1".to_string()),
+    };
+    let metadata = page.metadata();
+    out.put_slice(
+        format!("{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":[").as_bytes(),
+    );
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            out.put_u8(b',');
+        }
+        append(&mut out, kind, item, item.revision, form, true);
+    }
+    out.put_slice(b"]}\n");
+    out.freeze()
+}
+
+/// Appends one object in a form. `columns` is about Tables: only the first of a watch has them (3.9.8).
+pub fn append(out: &mut BytesMut, kind: &Kind, item: &Item, revision: Revision, form: Form, columns: bool) {
+    match form {
+        Form::Object => encode::send(out, &item.value, encode::head(kind).len(), revision),
+        Form::Metadata => encode::send_metadata(out, &item.value, revision),
+        Form::Table(include) => {
+            let head = json!({"resourceVersion": revision.to_string()});
+            let row = row_of(kind, item, revision, include);
+            out.put_slice(&table(kind, &head, [row].iter(), columns, b""));
+        }
+    }
+}
+
+/// A Table with one row that says nothing: what a bookmark looks like to a Table watcher (3.9.8).
+pub fn bookmark_table(kind: &Kind, metadata: &Value, columns: bool) -> Bytes {
+    let zero = |column: &crate::resources::Column| match column.kind {
+        "integer" | "number" => json!(0),
+        "boolean" => json!(false),
+        _ => json!(""),
+    };
+    let cells: Vec<Value> = kind.rules.columns().iter().map(zero).collect();
+    let object = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+    let row = json!({"cells": cells, "object": object}).to_string();
+    let head = json!({"resourceVersion": metadata["resourceVersion"]});
+    table(kind, &head, [row].iter(), columns, b"")
+}
+
+fn table(
+    kind: &Kind,
+    metadata: &Value,
+    rows: impl Iterator<Item = impl AsRef<str>>,
+    columns: bool,
+    end: &[u8],
+) -> Bytes {
+    let definitions = if columns { definitions(kind) } else { Value::Null };
+    let mut out = BytesMut::with_capacity(4096);
+    out.put_slice(
+        format!(
+            "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{metadata},\"columnDefinitions\":{definitions},\"rows\":["
+        )
+        .as_bytes(),
+    );
+    for (index, row) in rows.enumerate() {
+        if index > 0 {
+            out.put_u8(b',');
+        }
+        out.put_slice(row.as_ref().as_bytes());
+    }
+    out.put_slice(b"]}");
+    out.put_slice(end);
+    out.freeze()
+}
+
+fn definitions(kind: &Kind) -> Value {
+    let columns = kind.rules.columns().iter().map(|column| {
+        json!({"name": column.name, "type": column.kind, "format": column.format,
+            "description": column.description, "priority": column.priority})
+    });
+    columns.collect()
+}
+
+fn row_of(kind: &Kind, item: &Item, revision: Revision, include: Include) -> String {
+    let object = item.object().unwrap_or_default();
+    let mut carried = BytesMut::new();
+    match include {
+        Include::None => carried.put_slice(b"null"),
+        Include::Metadata => encode::send_metadata(&mut carried, &item.value, revision),
+        Include::Object => encode::send(&mut carried, &item.value, encode::head(kind).len(), revision),
+    }
+    row(kind, &object, &String::from_utf8_lossy(&carried))
+}
+
+fn row(kind: &Kind, object: &Value, carried: &str) -> String {
+    let row = kind.rules.row(object, jiff::Timestamp::now());
+    let conditions = match row.conditions.is_empty() {
+        true => String::new(),
+        false => format!("\"conditions\":{},", Value::Array(row.conditions)),
+    };
+    format!("{{\"cells\":{},{conditions}\"object\":{carried}}}", Value::Array(row.cells))
+}
+
+fn included(object: &Value, include: Include) -> Value {
+    match include {
+        Include::None => Value::Null,
+        Include::Metadata => metadata_of(object),
+        Include::Object => object.clone(),
+    }
+}
+
+fn metadata_of(object: &Value) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+}

@@ -1,0 +1,35 @@
+//! ServiceAccounts: who a pod is. There is nothing to default and nothing but the name to check.
+//!
+//! `serviceaccounts/token` is not served: there is no signer of tokens yet.
+//! Kubernetes: `registry/core/serviceaccount`.
+
+use super::cells::{self, AGE, NAME, column};
+use super::fields::items;
+use super::{Column, Kind, ORDINARY, PLAIN, Row, Rules, Traits};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// The kind.
+pub const KIND: Kind = Kind {
+    kind: "ServiceAccount",
+    plural: "serviceaccounts",
+    singular: "serviceaccount",
+    short_names: &["sa"],
+    traits: Traits { delete_returns_object: true, ..PLAIN },
+    rules: &ServiceAccounts,
+    ..ORDINARY
+};
+
+struct ServiceAccounts;
+
+impl Rules for ServiceAccounts {
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[NAME, column("Secrets", "Number of secrets that its pods may use."), AGE];
+        COLUMNS
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Row {
+        let secrets = items(object, "secrets").len().into();
+        cells::row(vec![cells::name(object), secrets, cells::age(object, now)])
+    }
+}

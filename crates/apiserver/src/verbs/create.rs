@@ -1,0 +1,111 @@
+//! POST of a new object (wire 2.1): decode, place, default, admit, stamp, prepare, validate, store.
+//!
+//! A generated name that is taken is drawn again (2.1.9). A dry run does everything but the last step (2.5.1).
+
+use super::{Call, Written, metadata, same};
+use crate::admission;
+use crate::decode;
+use crate::encode;
+use crate::error::{ApiError, ResourceName};
+use crate::options::WriteOptions;
+use crate::reply::Reply;
+use crate::{Inner, chance};
+use bytes::Bytes;
+use serde_json::Value;
+
+/// How many generated names are tried before the client must try again.
+const NAME_TRIES: usize = 8;
+
+/// POST on a collection.
+pub async fn create(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
+    let options = WriteOptions::parse(&call.request.query, "CreateOptions", call.header("user-agent"))?;
+    let decoded = decode::body(call.header("content-type"), body, call.kind, options.validation)?;
+    new_object(call, decoded.object, decoded.warnings, options.dry_run).await?.reply(call)
+}
+
+/// Stores a decoded object, also for a PUT that creates (2.2.4).
+pub async fn new_object(
+    call: &Call<'_>,
+    mut object: Value,
+    mut warnings: Vec<String>,
+    dry_run: bool,
+) -> Result<Written, ApiError> {
+    let (server, kind) = (call.server, call.kind);
+    metadata::place(&mut object, kind, &call.target.namespace)?;
+    kind.rules.default(&mut object);
+    let base = metadata::text(&object, "generateName").to_string();
+    let generated = metadata::text(&object, "name").is_empty() && !base.is_empty();
+    let _addresses = match kind.plural {
+        "services" => Some(server.addresses.lock().await),
+        _ => None,
+    };
+    admission::create(server, call.user, kind, &mut object).await?;
+    if kind.plural == "services" && kind.group.is_empty() {
+        server.consistent().await?;
+        crate::addresses::assign(server, &mut object)?;
+    }
+    let now = jiff::Timestamp::now();
+    metadata::stamp(&mut object, kind, &chance::uuid(), &seconds(now));
+    kind.rules.prepare_create(&mut object);
+    same::tidied(&mut object);
+    warnings.extend(kind.rules.warnings(&object, None));
+    for _ in 0..NAME_TRIES {
+        if generated {
+            let name = objects::name::generate(&base, &mut || u32::from_le_bytes(chance::bytes()));
+            metadata::set(&mut object, "name", name.into());
+        }
+        let mut errors = metadata::validate(&object, kind);
+        errors.extend(kind.rules.validate_create(&object));
+        call.check(&object, &errors)?;
+        match store(server, call, &mut object, dry_run).await {
+            Err(error) if generated && error.reason == "AlreadyExists" => continue,
+            other => return other.map(|()| Written { object, code: 201, warnings }),
+        }
+    }
+    Err(no_unique_name(admission::resource(kind), &base))
+}
+
+async fn store(server: &Inner, call: &Call<'_>, object: &mut Value, dry_run: bool) -> Result<(), ApiError> {
+    let (namespace, name) = (metadata::text(object, "namespace"), metadata::text(object, "name"));
+    let key = encode::key(call.kind, namespace, name);
+    if dry_run {
+        return match server.read(call.kind, namespace, name).await? {
+            Some((existing, _)) => Err(exists(call, name, &existing)),
+            None => Ok(()),
+        };
+    }
+    match server.store.create(&key, encode::stored(call.kind, object)).await {
+        Ok(revision) => {
+            encode::set_revision(object, revision);
+            Ok(())
+        }
+        Err(store::Error::Exists { .. }) => {
+            let existing = server.read(call.kind, namespace, name).await?.map(|(object, _)| object);
+            Err(exists(call, name, &existing.unwrap_or_default()))
+        }
+        Err(error) => Err(server.store_error(error)),
+    }
+}
+
+/// 409 of a taken name; a terminating holder is said so (2.1.8).
+fn exists(call: &Call<'_>, name: &str, existing: &Value) -> ApiError {
+    let error = ApiError::already_exists(admission::resource(call.kind), name);
+    match metadata::is_terminating(existing) {
+        true => ApiError { message: format!("object is being deleted: {}", error.message), ..error },
+        false => error,
+    }
+}
+
+fn no_unique_name(resource: ResourceName<'_>, base: &str) -> ApiError {
+    let error = ApiError::already_exists(resource, base);
+    ApiError {
+        message: format!("{}, the server was not able to generate a unique name for the object", error.message),
+        retry_after: Some(1),
+        ..error
+    }
+}
+
+/// A time as `metav1.Time` writes it: whole seconds, `Z`.
+pub fn seconds(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

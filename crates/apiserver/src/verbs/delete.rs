@@ -1,0 +1,139 @@
+//! DELETE of one object or of a collection (wire 2.6). What it makes of an object is decided in [`super::ending`].
+
+use super::ending::{self, Plan};
+use super::{Call, WRITE_TRIES, metadata, read};
+use crate::accept::{self, Form, Shape};
+use crate::admission;
+use crate::cache::item::Item;
+use crate::decode;
+use crate::encode;
+use crate::error::ApiError;
+use crate::options::{DeleteOptions, ListOptions};
+use crate::reply::{self, Page, Reply};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What became of an object.
+pub enum Ended {
+    /// It waits for its grace or its finalizers.
+    Marked(Value),
+    /// It is gone; this was its last state.
+    Gone(Value),
+}
+
+/// DELETE of one object.
+pub async fn one(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
+    let options = options(call, body)?;
+    let form = call.form()?;
+    match end(call, &call.target.name, &options).await? {
+        Ended::Marked(object) => Ok(reply::object(200, call.kind, &object, form)),
+        Ended::Gone(object) if call.kind.traits.delete_returns_object => {
+            Ok(reply::object(200, call.kind, &object, form))
+        }
+        Ended::Gone(object) => Ok(reply::json_value(200, &success(call, &object))),
+    }
+}
+
+/// DELETE of a collection: each object by itself, those that are gone already are skipped (2.6.8).
+pub async fn collection(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
+    let options = options(call, body)?;
+    let list = ListOptions::parse(&call.request.query, false)?;
+    let filter = read::filter(call, &list)?;
+    call.server.consistent().await?;
+    let mut snapshot = read::collection(call)?.select(&filter);
+    if list.limit > 0 {
+        snapshot.items.truncate(list.limit);
+    }
+    for item in &snapshot.items {
+        match end(call, &item.name, &options).await {
+            Err(error) if error.code == 404 => {}
+            other => drop(other?),
+        }
+    }
+    let form = accept::form(call.header("accept"), &call.request.query, Shape::List).unwrap_or(Form::Object);
+    let page = Page { revision: snapshot.revision, resume: String::new(), remaining: None };
+    let items = snapshot.items.iter().map(<Arc<Item>>::as_ref);
+    Ok(reply::json_bytes(200, reply::list(call.kind, &page, items, form)))
+}
+
+/// Ends one object of the call's kind and namespace.
+pub async fn end(call: &Call<'_>, name: &str, options: &DeleteOptions) -> Result<Ended, ApiError> {
+    let (server, kind, namespace) = (call.server, call.kind, &call.target.namespace);
+    let resource = admission::resource(kind);
+    for _ in 0..WRITE_TRIES {
+        let found = server.read(kind, namespace, name).await?;
+        let (object, revision) = found.ok_or_else(|| ApiError::not_found(resource, name))?;
+        preconditions(call, name, &object, options)?;
+        admission::delete(call.user, kind, &object)?;
+        let key = encode::key(kind, namespace, name);
+        let (result, ended) = match ending::plan(kind, &object, options, jiff::Timestamp::now()) {
+            Plan::Nothing => return Ok(Ended::Marked(object)),
+            Plan::Remove => {
+                let mut last = object;
+                if kind.traits.graceful_delete {
+                    metadata::set(&mut last, "deletionGracePeriodSeconds", 0.into());
+                }
+                if options.dry_run {
+                    return Ok(Ended::Gone(last));
+                }
+                (server.store.delete(&key, revision).await, Ended::Gone(last))
+            }
+            Plan::Mark(marked) if options.dry_run => return Ok(Ended::Marked(marked)),
+            Plan::Mark(marked) => {
+                let bytes = encode::stored(kind, &marked);
+                (server.store.update(&key, bytes, revision).await, Ended::Marked(marked))
+            }
+        };
+        return match (result, ended) {
+            (Ok(written), Ended::Marked(mut object)) => {
+                encode::set_revision(&mut object, written);
+                Ok(Ended::Marked(object))
+            }
+            (Ok(_), gone) => Ok(gone),
+            (Err(store::Error::Conflict { .. }), _) => continue,
+            (Err(store::Error::Missing { .. }), _) => Err(ApiError::not_found(resource, name)),
+            (Err(error), _) => Err(server.store_error(error)),
+        };
+    }
+    Err(ApiError::stale(resource, name))
+}
+
+/// The options: from the body when there is one, else from the query, never from both (2.6.1).
+fn options(call: &Call<'_>, body: &Bytes) -> Result<DeleteOptions, ApiError> {
+    if body.is_empty() {
+        return DeleteOptions::from_query(&call.request.query);
+    }
+    let options = decode::delete_options(call.header("content-type"), body)?;
+    DeleteOptions::from_body(&options)
+}
+
+/// 2.6.4. Here the details name the Kind.
+fn preconditions(call: &Call<'_>, name: &str, object: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
+    let kind = crate::error::ResourceName { group: call.kind.group, plural: call.kind.kind };
+    let uid = metadata::text(object, "uid");
+    if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
+        );
+        return Err(ApiError::conflict(kind, name, why));
+    }
+    let revision = metadata::text(object, "resourceVersion");
+    if let Some(wanted) = options.resource_version.as_deref().filter(|wanted| *wanted != revision) {
+        let why = format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({revision}). The object might have been modified"
+        );
+        return Err(ApiError::conflict(kind, name, why));
+    }
+    Ok(())
+}
+
+/// The Status of an immediate deletion (2.6.2).
+fn success(call: &Call<'_>, object: &Value) -> Value {
+    let mut details = json!({"name": metadata::text(object, "name"), "kind": call.kind.plural,
+        "uid": metadata::text(object, "uid")});
+    if !call.kind.group.is_empty() {
+        details["group"] = call.kind.group.into();
+    }
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+}

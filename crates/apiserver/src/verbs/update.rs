@@ -1,0 +1,244 @@
+//! PUT and PATCH of an object or of one part of it (wire 2.2–2.4, 4.1).
+//!
+//! 1. A part changes only what is its own (2.4). 2. A write that changes nothing is not stored (2.2.7). 3. The last
+//! finalizer's removal from a terminating object is its end (2.2.9). 4. Only a write that names no revision is tried again
+//! after a conflict; the others hear 409.
+
+use super::{Call, WRITE_TRIES, Written, create, ending, metadata, same};
+use crate::admission;
+use crate::decode;
+use crate::encode;
+use crate::error::{ApiError, FieldError};
+use crate::options::WriteOptions;
+use crate::patch;
+use crate::reply::Reply;
+use bytes::Bytes;
+use serde_json::Value;
+use store::Revision;
+
+/// What of an object a write may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Everything but the status.
+    Main,
+    /// The status, and metadata.
+    Status,
+    /// `spec.finalizers` of a namespace.
+    Finalize,
+    /// The conditions that approve or deny a certificate request.
+    Approval,
+    /// Anything, by the server itself (binding, eviction); no request names this part.
+    Own,
+}
+
+impl Part {
+    /// The part that a subresource writes.
+    pub fn of(subresource: &str) -> Option<Self> {
+        match subresource {
+            "status" => Some(Part::Status),
+            "finalize" => Some(Part::Finalize),
+            "approval" => Some(Part::Approval),
+            _ => None,
+        }
+    }
+}
+
+/// PUT.
+pub async fn put(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, ApiError> {
+    let options = WriteOptions::parse(&call.request.query, "UpdateOptions", call.header("user-agent"))?;
+    let decoded = decode::body(call.header("content-type"), body, call.kind, options.validation)?;
+    let mut object = decoded.object;
+    named_as_url(call, &mut object)?;
+    let target = call.target;
+    if part == Part::Main && call.kind.traits.create_on_update {
+        let found = call.server.read(call.kind, &target.namespace, &target.name).await?;
+        if found.is_none() {
+            metadata::set(&mut object, "resourceVersion", Value::Null);
+            return create::new_object(call, object, decoded.warnings, options.dry_run).await?.reply(call);
+        }
+    }
+    let expected = expected_revision(call, &object)?;
+    let write = Write { part, expected, warnings: decoded.warnings, dry_run: options.dry_run, tries: WRITE_TRIES };
+    rewrite(call, write, |_| Ok((object.clone(), Vec::new()))).await?.reply(call)
+}
+
+/// PATCH.
+pub async fn patch(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, ApiError> {
+    let options = WriteOptions::parse(&call.request.query, "PatchOptions", call.header("user-agent"))?;
+    let patch = patch::Patch::parse(call.header("content-type"), body)?;
+    if call.request.query.has("force") {
+        let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
+        return Err(ApiError::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
+    }
+    let write = Write { part, expected: None, warnings: Vec::new(), dry_run: options.dry_run, tries: WRITE_TRIES };
+    let patched = rewrite(call, write, |current| {
+        let (mut object, warnings) = patch.apply(current, call.kind, options.validation)?;
+        named_as_url(call, &mut object)?;
+        Ok((object, warnings))
+    });
+    patched.await?.reply(call)
+}
+
+/// One write of a part.
+pub struct Write {
+    /// The part.
+    pub part: Part,
+    /// The revision that the writer has seen; none: any.
+    pub expected: Option<Revision>,
+    /// Warnings so far.
+    pub warnings: Vec<String>,
+    /// Everything but the write.
+    pub dry_run: bool,
+    /// How often a conflict is tried again.
+    pub tries: usize,
+}
+
+/// Reads, changes and writes an object until nobody interferes. `change` gets the object with its revision.
+pub async fn rewrite(
+    call: &Call<'_>,
+    mut write: Write,
+    change: impl Fn(&Value) -> Result<(Value, Vec<String>), ApiError>,
+) -> Result<Written, ApiError> {
+    let (server, kind, target) = (call.server, call.kind, call.target);
+    for _ in 0..write.tries {
+        let found = server.read(kind, &target.namespace, &target.name).await?;
+        let (old, revision) = found.ok_or_else(|| call.not_found())?;
+        if write.expected.is_some_and(|expected| expected != revision) {
+            return Err(stale(call));
+        }
+        let (mut new, mut warnings) = change(&old)?;
+        match metadata::text(&new, "resourceVersion") {
+            "" | "0" => {}
+            seen if seen == revision.to_string() => {}
+            _ => return Err(stale(call)),
+        }
+        settle(call, write.part, &mut new, &old)?;
+        warnings.extend(kind.rules.warnings(&new, Some(&old)));
+        let mut written = Written { object: new, code: 200, warnings: std::mem::take(&mut write.warnings) };
+        written.warnings.append(&mut warnings);
+        encode::set_revision(&mut written.object, revision);
+        let changed = !same::same(&written.object, &old);
+        if write.dry_run || !changed && !ending::is_over(kind, &written.object) {
+            if !changed {
+                written.object = old;
+            }
+            return Ok(written);
+        }
+        match commit(call, &mut written.object, revision).await? {
+            Committed::Done => return Ok(written),
+            Committed::Interfered => write.warnings = written.warnings,
+        }
+    }
+    Err(stale(call))
+}
+
+enum Committed {
+    Done,
+    Interfered,
+}
+
+async fn commit(call: &Call<'_>, object: &mut Value, revision: Revision) -> Result<Committed, ApiError> {
+    let (server, kind) = (call.server, call.kind);
+    let key = encode::key(kind, metadata::text(object, "namespace"), metadata::text(object, "name"));
+    let result = match ending::is_over(kind, object) {
+        true => server.store.delete(&key, revision).await,
+        false => server.store.update(&key, encode::stored(kind, object), revision).await,
+    };
+    match result {
+        Ok(written) => {
+            encode::set_revision(object, written);
+            Ok(Committed::Done)
+        }
+        Err(store::Error::Conflict { .. }) => Ok(Committed::Interfered),
+        Err(store::Error::Missing { .. }) => Err(call.not_found()),
+        Err(error) => Err(server.store_error(error)),
+    }
+}
+
+/// Makes the new object what it may become: defaults, the part's own fields, rules, admission.
+fn settle(call: &Call<'_>, part: Part, new: &mut Value, old: &Value) -> Result<(), ApiError> {
+    let (kind, rules) = (call.kind, call.kind.rules);
+    let name = metadata::text(old, "name");
+    let (given, stored) = (metadata::text(new, "uid").to_string(), metadata::text(old, "uid"));
+    if !given.is_empty() && given != stored && call.request.method == http::Method::PUT {
+        let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {stored}");
+        return Err(ApiError::conflict(admission::resource(kind), name, why));
+    }
+    match part {
+        Part::Finalize => *new = only(old, new, &["spec", "finalizers"]),
+        Part::Approval => *new = ending::approved(old, new, &create::seconds(jiff::Timestamp::now())),
+        Part::Main | Part::Status | Part::Own => {}
+    }
+    metadata::carry(new, old);
+    rules.default(new);
+    match part {
+        Part::Main => {
+            rules.prepare_update(new, old);
+            ending::keep_namespace_finalizers(kind, new, old);
+        }
+        Part::Status => rules.prepare_status(new, old),
+        Part::Finalize | Part::Approval | Part::Own => {}
+    }
+    same::tidied(new);
+    let mut errors = metadata::validate_update(new, old);
+    errors.extend(match part {
+        Part::Main => rules.validate_update(new, old),
+        Part::Status => rules.validate_status(new, old),
+        Part::Finalize | Part::Approval | Part::Own => Vec::new(),
+    });
+    call.check(new, &errors)?;
+    admission::update(call.user, kind, new, old)
+}
+
+/// The old object with one field of the new one.
+fn only(old: &Value, new: &Value, path: &[&str]) -> Value {
+    let mut out = old.clone();
+    let (mut from, mut to) = (new, &mut out);
+    for step in path {
+        from = &from[*step];
+        if !to.is_object() {
+            *to = Value::Object(serde_json::Map::new());
+        }
+        to = &mut to[*step];
+    }
+    *to = from.clone();
+    metadata::set(&mut out, "resourceVersion", new["metadata"]["resourceVersion"].clone());
+    out
+}
+
+/// The body names the object of the URL, or nothing (2.2.1, 4.1.4).
+fn named_as_url(call: &Call<'_>, object: &mut Value) -> Result<(), ApiError> {
+    let (name, wanted) = (metadata::text(object, "name").to_string(), &call.target.name);
+    if name.is_empty() {
+        metadata::set(object, "name", wanted.as_str().into());
+    } else if name != *wanted {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({wanted})"
+        )));
+    }
+    metadata::in_namespace(object, call.kind, &call.target.namespace)
+}
+
+/// The revision that a PUT was made from (2.2.2, 2.2.3).
+fn expected_revision(call: &Call<'_>, object: &Value) -> Result<Option<Revision>, ApiError> {
+    match metadata::text(object, "resourceVersion") {
+        "" | "0" if call.kind.traits.unconditional_update => Ok(None),
+        "" | "0" => {
+            let error = FieldError {
+                field: "metadata.resourceVersion".into(),
+                problem: crate::error::Problem::Invalid,
+                value: Value::from(0),
+                detail: "must be specified for an update".into(),
+            };
+            let mut refused = ApiError::invalid(call.kind.group, call.kind.kind, &call.target.name, &[error]);
+            // Kubernetes prints the number in its own base here.
+            refused.message = refused.message.replace("Invalid value: 0:", "Invalid value: 0x0:");
+            Err(refused)
+        }
+        text => text.parse().map(Some).map_err(|_| stale(call)),
+    }
+}
+
+fn stale(call: &Call<'_>) -> ApiError {
+    ApiError::stale(admission::resource(call.kind), &call.target.name)
+}
