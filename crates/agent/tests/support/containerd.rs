@@ -67,7 +67,7 @@ impl Containerd {
         let deadline = Instant::now() + Duration::from_secs(60);
         let socket = self.socket();
         while !run("ctr", &["-a", &socket.to_string_lossy(), "version"]) {
-            let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            let log = std::fs::read_to_string(self.dir.path().join("containerd.log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "containerd does not start: {log}");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -128,7 +128,7 @@ fn agent_cgroup(cgroup: &str) {
 }
 
 fn spawn(dir: &Path, netns: &str) -> Child {
-    let log = std::fs::File::create(dir.join("log")).unwrap();
+    let log = std::fs::File::create(dir.join("containerd.log")).unwrap();
     // Folders that containerd and CNI would otherwise share with the machine.
     let script = "mkdir -p /run/netns /var/lib/cni && mount -t tmpfs none /run/netns && mount -t tmpfs none \
                   /var/lib/cni && exec containerd -c \"$0\"";

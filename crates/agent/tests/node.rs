@@ -1,0 +1,253 @@
+//! A whole agent on a real containerd, with an API server in memory.
+
+mod support;
+
+use agent::runtime::cri::Cri;
+use agent::{Config, Shutdown};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use support::api::Api;
+use support::containerd::{self, Containerd, IMAGE};
+use support::eventually;
+
+struct Node {
+    api: Api,
+    containerd: Containerd,
+    shutdown: Shutdown,
+    agent: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Node {
+    async fn start() -> Option<Self> {
+        if let Some(reason) = containerd::missing() {
+            eprintln!("skipped: {reason}");
+            return None;
+        }
+        let mut node = Self {
+            api: Api::default(),
+            containerd: Containerd::start(),
+            shutdown: Shutdown::new(),
+            agent: None,
+        };
+        node.start_agent().await;
+        let api = node.api.clone();
+        eventually("a ready node", || async {
+            let node = api.get("/api/v1/nodes/n1")?;
+            (condition(&node, "Ready")? == "True").then_some(())
+        })
+        .await;
+        Some(node)
+    }
+
+    async fn start_agent(&mut self) {
+        let dir = self.containerd.dir.path();
+        let runtime = Arc::new(Cri::connect(&self.containerd.socket()).await.unwrap());
+        let mut config = Config::new(self.api.client(), runtime, "n1", "192.0.2.1".parse().unwrap());
+        config.data_dir = dir.join("agent");
+        config.log_dir = dir.join("log");
+        config.cgroup_parent.clone_from(&self.containerd.cgroup);
+        config.labels.insert("node-role.kubernetes.io/worker".into(), String::new());
+        self.shutdown = Shutdown::new();
+        let shutdown = self.shutdown.clone();
+        self.agent = Some(tokio::spawn(async move { agent::run(config, shutdown).await.unwrap() }));
+    }
+
+    async fn stop_agent(&mut self) {
+        self.shutdown.cancel();
+        self.agent.take().unwrap().await.unwrap();
+    }
+
+    fn create(&self, name: &str, spec: Value) {
+        let mut spec = spec;
+        spec["nodeName"] = json!("n1");
+        for container in spec["containers"].as_array_mut().unwrap() {
+            container["imagePullPolicy"] = json!("IfNotPresent");
+            if container["image"].is_null() {
+                container["image"] = json!(IMAGE);
+            }
+        }
+        self.api.put(&path(name), json!({"metadata": {}, "spec": spec}));
+    }
+
+    async fn until(&self, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let api = self.api.clone();
+        let look = async || api.get(&path(name)).filter(|pod| is(pod));
+        let deadline = tokio::time::Instant::now() + support::LIMIT;
+        loop {
+            if let Some(pod) = look().await {
+                return pod;
+            }
+            let late = tokio::time::Instant::now() > deadline;
+            assert!(!late, "{name}: {what}: {:#}\n{:#?}", api.get(&path(name)).unwrap_or_default(), api.events(name));
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn until_ready(&self, name: &str) -> Value {
+        self.until(name, "never ready", |pod| condition(pod, "Ready") == Some("True")).await
+    }
+
+    async fn until_gone(&self, name: &str) {
+        let api = self.api.clone();
+        let path = path(name);
+        eventually(&format!("{name} is gone"), || async { api.get(&path).is_none().then_some(()) }).await;
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("/api/v1/namespaces/default/pods/{name}")
+}
+
+fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == name)?["status"].as_str()
+}
+
+fn status(pod: &Value) -> &Value {
+    &pod["status"]["containerStatuses"][0]
+}
+
+fn script(text: &str) -> Value {
+    json!(["/bin/sh", "-c", text])
+}
+
+const FOR_EVER: &str = "trap 'exit 0' TERM; echo started; while true; do sleep 0.1; done";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_lives_and_dies_on_a_real_runtime() {
+    let Some(node) = Node::start().await else { return };
+    let object = node.api.get("/api/v1/nodes/n1").unwrap();
+    assert!(object["status"]["nodeInfo"]["containerRuntimeVersion"].as_str().unwrap().starts_with("containerd://"));
+    assert_eq!(object["metadata"]["labels"]["kubernetes.io/hostname"], "n1");
+    assert_eq!(object["metadata"]["labels"]["node-role.kubernetes.io/worker"], "");
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1";
+    eventually("a lease", || async { node.api.get(lease) }).await;
+
+    node.api.put("/api/v1/namespaces/default/configmaps/settings", json!({"data": {"colour": "blue"}}));
+    node.api.put("/api/v1/namespaces/default/secrets/keys", json!({"data": {"key": "c2VjcmV0"}}));
+    let tell = "echo $NAME $NODE $COLOUR $KEY $(cat /config/colour) $(cat /keys/key) $(cat /init/done); id -u; \
+                echo bye > /dev/termination-log;";
+    node.create(
+        "hello",
+        json!({
+            "terminationGracePeriodSeconds": 5,
+            "securityContext": {"runAsUser": 1000, "fsGroup": 2000},
+            "initContainers": [{"name": "init", "image": IMAGE, "command": script("echo initialized > /init/done"),
+                "imagePullPolicy": "IfNotPresent", "volumeMounts": [{"name": "init", "mountPath": "/init"}]}],
+            "containers": [{"name": "main", "command": script(&format!("{tell} {FOR_EVER}")),
+                "env": [
+                    {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                    {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+                    {"name": "COLOUR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "colour"}}},
+                    {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "key"}}}],
+                "readinessProbe": {"exec": {"command": ["/bin/cat", "/init/done"]}, "periodSeconds": 1},
+                "resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "64Mi"}},
+                "volumeMounts": [{"name": "init", "mountPath": "/init"}, {"name": "settings", "mountPath": "/config"},
+                    {"name": "keys", "mountPath": "/keys"}]}],
+            "volumes": [{"name": "init", "emptyDir": {}}, {"name": "settings", "configMap": {"name": "settings"}},
+                {"name": "keys", "secret": {"secretName": "keys"}}],
+        }),
+    );
+    let pod = node.until_ready("hello").await;
+    assert_eq!(pod["status"]["phase"], "Running");
+    assert_eq!(pod["status"]["hostIP"], "192.0.2.1");
+    assert!(pod["status"]["podIP"].as_str().unwrap().starts_with("10.77.0."));
+    assert_eq!(pod["status"]["qosClass"], "Burstable");
+    assert!(status(&pod)["containerID"].as_str().unwrap().starts_with("containerd://"));
+    let log = log_of(node.containerd.dir.path(), &pod, "main");
+    assert!(log.contains("stdout F hello n1 blue secret blue secret initialized"), "{log}");
+    assert!(log.contains("stdout F 1000"), "{log}");
+    let events = eventually("the event of the start", || async {
+        let events = node.api.events("hello");
+        events.iter().any(|event| event == "Started: Started container main").then_some(events)
+    })
+    .await;
+    for expected in [
+        "Pulled: Container image \"docker.io/library/test:1\" already present on machine",
+        "Created: Created container: main",
+    ] {
+        assert!(events.iter().any(|event| event == expected), "{expected}: {events:#?}");
+    }
+
+    node.api.delete_pod(&path("hello"), 5);
+    node.until_gone("hello").await;
+    assert_eq!(node.containerd.ctr(&["containers", "ls", "-q"]), "", "nothing is left in the runtime");
+    let left = std::fs::read_dir(node.containerd.dir.path().join("agent/pods")).unwrap().count();
+    assert_eq!(left, 0, "no volumes are left");
+    assert!(!Path::new(&format!("/sys/fs/cgroup/memory{}/burstable/poduid", node.containerd.cgroup)).exists());
+}
+
+fn log_of(dir: &Path, pod: &Value, container: &str) -> String {
+    let metadata = &pod["metadata"];
+    let text = |key: &str| metadata[key].as_str().unwrap().to_string();
+    let folder = format!("{}_{}_{}", text("namespace"), text("name"), text("uid"));
+    std::fs::read_to_string(dir.join("log/pods").join(folder).join(container).join("0.log")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crashing_container_waits_and_a_missing_image_is_explained() {
+    let Some(node) = Node::start().await else { return };
+    node.create("crash", json!({"containers": [{"name": "main", "command": script("echo oh; echo why > /dev/termination-log; exit 3")}]}));
+    node.create("missing", json!({"containers": [{"name": "main", "image": "registry.invalid/none:1"}]}));
+    node.create("config", json!({"containers": [{"name": "main", "command": script(FOR_EVER),
+        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "later", "key": "a"}}}]}]}));
+    let is_waiting = |reason: &'static str| {
+        move |pod: &Value| status(pod)["state"]["waiting"]["reason"] == reason
+    };
+    let pod = node.until("crash", "no crash loop", is_waiting("CrashLoopBackOff")).await;
+    let last = &status(&pod)["lastState"]["terminated"];
+    let found = (last["exitCode"].as_i64(), last["reason"].as_str(), last["message"].as_str());
+    assert_eq!(found, (Some(3), Some("Error"), Some("why\n")));
+    assert_eq!(status(&pod)["restartCount"], 1);
+    let message = status(&pod)["state"]["waiting"]["message"].as_str().unwrap();
+    assert!(message.starts_with("back-off 10s restarting failed container=main pod=crash_default("), "{message}");
+    node.until("missing", "no back-off", is_waiting("ImagePullBackOff")).await;
+    let events = node.api.events("missing");
+    assert!(events.iter().any(|event| event == "Failed: Error: ErrImagePull"), "{events:#?}");
+    let pod = node.until("config", "no config error", is_waiting("CreateContainerConfigError")).await;
+    assert_eq!(status(&pod)["state"]["waiting"]["message"], "configmap \"later\" not found");
+    node.api.put("/api/v1/namespaces/default/configmaps/later", json!({"data": {"a": "1"}}));
+    node.until_ready("config").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_agent_nor_server_restarts_a_container_by_going_away() {
+    let Some(mut node) = Node::start().await else { return };
+    node.create("stays", json!({"containers": [{"name": "main", "command": script(FOR_EVER)}]}));
+    node.create("goes", json!({"terminationGracePeriodSeconds": 1,
+        "containers": [{"name": "main", "command": script(FOR_EVER)}]}));
+    let before = status(&node.until_ready("stays").await)["containerID"].clone();
+    node.until_ready("goes").await;
+
+    // The server goes; a container that dies meanwhile is started again.
+    node.api.set_down(true);
+    let id = before.as_str().unwrap().trim_start_matches("containerd://").to_string();
+    node.containerd.ctr(&["tasks", "kill", "-s", "SIGKILL", "--all", &id]);
+    let containerd = &node.containerd;
+    eventually("a second run without the server", || async {
+        let tasks = containerd.ctr(&["tasks", "ls", "-q"]);
+        (tasks.lines().count() == 4 && !running(containerd).contains(&id)).then_some(())
+    })
+    .await;
+    node.api.set_down(false);
+    let pod = node.until("stays", "no restart seen", |pod| status(pod)["restartCount"] == 1).await;
+    let pod = if condition(&pod, "Ready") == Some("True") { pod } else { node.until_ready("stays").await };
+    let second = status(&pod)["containerID"].clone();
+
+    // The agent goes, a pod is deleted behind its back; it returns.
+    node.stop_agent().await;
+    node.api.remove(&path("goes"));
+    assert_eq!(running(&node.containerd).len(), 4, "containers run without an agent");
+    node.start_agent().await;
+    let containerd = &node.containerd;
+    eventually("the orphan is stopped", || async { (running(containerd).len() == 2).then_some(()) }).await;
+    let pod = node.until_ready("stays").await;
+    assert_eq!((status(&pod)["containerID"].clone(), &status(&pod)["restartCount"]), (second, &json!(1)));
+}
+
+fn running(containerd: &Containerd) -> Vec<String> {
+    let tasks = containerd.ctr(&["tasks", "ls"]);
+    let running = tasks.lines().filter(|line| line.contains("RUNNING"));
+    running.filter_map(|line| line.split_whitespace().next().map(str::to_string)).collect()
+}
