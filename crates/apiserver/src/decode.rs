@@ -8,11 +8,9 @@
 pub(crate) mod go_form;
 mod json;
 mod path;
-mod quantity;
 mod yaml;
 
 pub(crate) use json::depth;
-pub use quantity::canonical as canonical_quantity;
 
 use crate::error::ApiError;
 use crate::protobuf;
@@ -62,7 +60,9 @@ impl FieldValidation {
             Self::Ignore => Ok(Vec::new()),
             Self::Warn => Ok(findings),
             Self::Strict if findings.is_empty() => Ok(findings),
-            Self::Strict => Err(cannot_handle(gvk, gvk.kind, format!("strict decoding error: {}", findings.join(", ")))),
+            Self::Strict => {
+                Err(cannot_handle(gvk, gvk.kind, format!("strict decoding error: {}", findings.join(", "))))
+            }
         }
     }
 }
@@ -80,7 +80,12 @@ pub struct Decoded {
 ///
 /// # Errors
 /// 400 for what cannot be understood, 413 above [`MAX_BODY_BYTES`], 415 for an unknown `content_type`.
-pub fn body(content_type: &str, bytes: &[u8], kind: &Kind, validation: FieldValidation) -> Result<Decoded, ApiError> {
+pub fn body(
+    content_type: &str,
+    bytes: &[u8],
+    kind: &Kind,
+    validation: FieldValidation,
+) -> Result<Decoded, ApiError> {
     body_as(content_type, bytes, kind.into(), validation)
 }
 
@@ -134,7 +139,11 @@ pub fn check(kind: &Kind, object: &mut Value, validation: FieldValidation) -> Re
 ///
 /// # Errors
 /// As [`check`].
-pub fn check_as(gvk: Gvk<'_>, object: &mut Value, validation: FieldValidation) -> Result<Vec<String>, ApiError> {
+pub fn check_as(
+    gvk: Gvk<'_>,
+    object: &mut Value,
+    validation: FieldValidation,
+) -> Result<Vec<String>, ApiError> {
     check_kind(object, gvk, b"")?;
     if json::depth(object) > MAX_DEPTH {
         return Err(cannot_handle(gvk, gvk.kind, "exceeded max depth"));
@@ -157,8 +166,9 @@ fn parse(content_type: &str, bytes: &[u8], expected: Gvk<'_>) -> Result<Parsed, 
     let media = media_type(content_type);
     match media.as_str() {
         "" | "application/json" => {
-            let json::Scanned { value, duplicates } = json::scan(bytes)
-                .map_err(|e| unrecognized(expected, format!("couldn't get version/kind; json parse error: {e}"), bytes))?;
+            let json::Scanned { value, duplicates } = json::scan(bytes).map_err(|e| {
+                unrecognized(expected, format!("couldn't get version/kind; json parse error: {e}"), bytes)
+            })?;
             Ok(Parsed { object: value, findings: duplicates, binary: false })
         }
         "application/yaml" => {

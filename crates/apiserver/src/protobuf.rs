@@ -32,7 +32,9 @@ pub enum Error {
     #[error("proto: content encoding {0:?} is not supported")]
     Encoding(String),
     /// The kind is not in the table.
-    #[error("no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"")]
+    #[error(
+        "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+    )]
     UnknownKind {
         /// From the envelope.
         api_version: String,

@@ -4,7 +4,7 @@
 //! and merge facts of Kubernetes' Go structs; `tables/from-go.py` writes it). Decoding, protobuf, strategic merge
 //! patch and server-side apply all read this one answer, so they cannot disagree. Descriptions are not here: they
 //! come from k8s-openapi when an OpenAPI document is asked for. Invariant: every [`TypeId`] in a schema is valid.
-//! Cost: 361 types, built in under 2 ms (debug build: 6 ms), about 200 KB.
+//! Cost: 361 types in 1.2 ms (debug build: 6 ms) and 0.5 MB.
 
 mod table;
 

@@ -7,10 +7,10 @@
 //! Differs: absent times without omitempty stay absent instead of `null`, as Kubernetes does from 1.34 on.
 
 use super::path::Path;
-use super::quantity;
 use crate::schema::{Base, Container, Field, Shape, Type, schema};
 use base64::Engine;
 use jiff::Timestamp;
+use objects::quantity::Amount;
 use serde_json::{Map, Value};
 
 /// Whether fields that Go always writes are added.
@@ -144,7 +144,9 @@ impl Walk {
             (Base::Bytes, Value::String(text)) => base64_text(text),
             (Base::IntOrString, _) => int_or_string(value),
             (Base::Quantity, _) => replace(value, quantity_text),
-            (Base::Time, _) => replace(value, |v| time_text(v, "2006-01-02T15:04:05Z07:00", "%Y-%m-%dT%H:%M:%SZ")),
+            (Base::Time, _) => {
+                replace(value, |v| time_text(v, "2006-01-02T15:04:05Z07:00", "%Y-%m-%dT%H:%M:%SZ"))
+            }
             (Base::MicroTime, _) => {
                 replace(value, |v| time_text(v, "2006-01-02T15:04:05.000000Z07:00", "%Y-%m-%dT%H:%M:%S.%6fZ"))
             }
@@ -155,7 +157,8 @@ impl Walk {
     /// Go always writes structs, and scalars without omitempty.
     fn fill_zeros(&mut self, map: &mut Map<String, Value>, ty: &Type, at: &Path<'_>) -> Result<(), String> {
         for field in &ty.fields {
-            if field.shape.pointer || field.shape.container != Container::One || map.contains_key(field.name) {
+            if field.shape.pointer || field.shape.container != Container::One || map.contains_key(field.name)
+            {
                 continue;
             }
             match field.shape.base {
@@ -218,7 +221,7 @@ fn quantity_text(value: &Value) -> Result<String, String> {
         // Go hands the raw JSON to the parser, so that anything else is a text that is no quantity.
         other => other.to_string(),
     };
-    quantity::canonical(&text).ok_or_else(|| quantity::SYNTAX.to_string())
+    Amount::parse(&text).map(|amount| amount.to_string()).map_err(|e| e.to_string())
 }
 
 fn int_or_string(value: &Value) -> Result<(), String> {

@@ -21,7 +21,10 @@ pub(crate) struct Scanned {
 pub(super) fn scan(bytes: &[u8]) -> Result<Scanned, String> {
     let duplicates = RefCell::new(Vec::new());
     let mut from = serde_json::Deserializer::from_slice(bytes);
-    let value = Tree::new(&duplicates).deserialize(&mut from).and_then(|value| from.end().map(|()| value)).map_err(go_text)?;
+    let value = Tree::new(&duplicates)
+        .deserialize(&mut from)
+        .and_then(|value| from.end().map(|()| value))
+        .map_err(go_text)?;
     Ok(Scanned { value, duplicates: duplicates.into_inner() })
 }
 

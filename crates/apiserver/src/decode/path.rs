@@ -36,7 +36,9 @@ impl Path<'_> {
         match self.go() {
             ("", _) => format!("json: cannot unmarshal {what} into Go value of type {go_type}"),
             (owner, fields) => {
-                format!("json: cannot unmarshal {what} into Go struct field {owner}.{fields} of type {go_type}")
+                format!(
+                    "json: cannot unmarshal {what} into Go struct field {owner}.{fields} of type {go_type}"
+                )
             }
         }
     }

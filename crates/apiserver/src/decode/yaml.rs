@@ -10,7 +10,8 @@ use std::cell::RefCell;
 
 /// Reads one YAML document; an empty one is `null`.
 pub(super) fn scan(bytes: &[u8]) -> Result<Scanned, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "yaml: control characters are not allowed".to_string())?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| "yaml: control characters are not allowed".to_string())?;
     let duplicates = RefCell::new(Vec::new());
     let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
     let value = serde_saphyr::with_deserializer_from_str_with_options(text, options, |from| {

@@ -10,10 +10,17 @@ use serde_json::{Map, Value, json};
 /// OpenAPI method, Kubernetes verb, Kubernetes action.
 type Operation = (&'static str, &'static str, &'static str);
 
-const COLLECTION: &[Operation] =
-    &[("get", "list", "list"), ("post", "create", "post"), ("delete", "deletecollection", "deletecollection")];
-const ITEM: &[Operation] =
-    &[("get", "get", "get"), ("put", "update", "put"), ("patch", "patch", "patch"), ("delete", "delete", "delete")];
+const COLLECTION: &[Operation] = &[
+    ("get", "list", "list"),
+    ("post", "create", "post"),
+    ("delete", "deletecollection", "deletecollection"),
+];
+const ITEM: &[Operation] = &[
+    ("get", "get", "get"),
+    ("put", "update", "put"),
+    ("patch", "patch", "patch"),
+    ("delete", "delete", "delete"),
+];
 
 /// Path items of the kind, its collection and its subresources of the same kind.
 pub(super) fn of(kind: &Kind) -> Vec<(String, Value)> {
@@ -54,9 +61,7 @@ fn push<'o>(
         return;
     }
     if !in_path.is_empty() {
-        let parameter = |name: &&str| {
-            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "uniqueItems": true } })
-        };
+        let parameter = |name: &&str| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "uniqueItems": true } });
         item.insert("parameters".into(), in_path.iter().map(parameter).collect());
     }
     paths.push((path, item.into()));
@@ -65,7 +70,8 @@ fn push<'o>(
 fn operation(kind: &Kind, method: &str, action: &str) -> Value {
     let gvk = Gvk::from(kind);
     let reference = schema().kind(gvk).map(Type::openapi_name).unwrap_or_default();
-    let answer = json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{reference}") } } });
+    let answer =
+        json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{reference}") } } });
     let ok = match action {
         "list" | "delete" | "deletecollection" => json!({ "description": "OK" }),
         _ => json!({ "description": "OK", "content": answer }),

@@ -13,7 +13,9 @@ fn the_table_and_k8s_openapi_name_the_same_fields() {
     let definitions = descriptions::definitions(all_kinds().into_iter());
     let mut compared = 0;
     for ty in schema().types() {
-        let Some(properties) = definitions.get(&ty.openapi_name()).and_then(|d| d.get("properties")) else { continue };
+        let Some(properties) = definitions.get(&ty.openapi_name()).and_then(|d| d.get("properties")) else {
+            continue;
+        };
         let theirs: BTreeSet<&str> = properties.as_object().unwrap().keys().map(String::as_str).collect();
         let ours: BTreeSet<&str> = ty.fields.iter().map(|f| f.name).collect();
         assert_eq!(ours, theirs, "{}", ty.name);
@@ -47,7 +49,10 @@ fn the_document_has_what_kubectl_apply_and_explain_look_for() {
     assert_eq!(daemonset.get("required"), None);
     let strategy = &schemas["io.k8s.api.apps.v1.DaemonSetSpec"]["properties"]["updateStrategy"];
     assert!(strategy["description"].as_str().unwrap().contains("update strategy"));
-    assert_eq!(strategy["allOf"][0]["$ref"], "#/components/schemas/io.k8s.api.apps.v1.DaemonSetUpdateStrategy");
+    assert_eq!(
+        strategy["allOf"][0]["$ref"],
+        "#/components/schemas/io.k8s.api.apps.v1.DaemonSetUpdateStrategy"
+    );
     let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
     assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
     assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");

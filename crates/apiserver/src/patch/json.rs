@@ -31,7 +31,9 @@ pub(super) fn apply(original: &Value, patch: &Patch) -> Result<Value, ApiError> 
     for operation in patch.iter() {
         copied += copies(&object, operation);
         if copied > MAX_COPIED_BYTES {
-            return Err(ApiError::too_large(format!("limit of bytes copied by a JSON patch is {MAX_COPIED_BYTES}")));
+            return Err(ApiError::too_large(format!(
+                "limit of bytes copied by a JSON patch is {MAX_COPIED_BYTES}"
+            )));
         }
         if nests_too_deep(&object, operation) {
             return Err(does_not_fit());

@@ -22,7 +22,9 @@ const SET_ORDER: &str = "$setElementOrder/";
 
 /// Patches `original`, whose struct is `ty`.
 pub(super) fn apply(ty: Option<&Type>, original: &Value, patch: Value) -> Result<Value, ApiError> {
-    let (Value::Object(original), Value::Object(patch)) = (original, patch) else { return Err(does_not_fit()) };
+    let (Value::Object(original), Value::Object(patch)) = (original, patch) else {
+        return Err(does_not_fit());
+    };
     merge_map(original.clone(), patch, ty).map(Value::Object)
 }
 
@@ -107,7 +109,12 @@ fn merge_scalars(old: Vec<Value>, new: Vec<Value>) -> Vec<Value> {
     order::arrange(merged, &new, &old, None)
 }
 
-fn merge_items(old: Vec<Value>, new: Vec<Value>, key: &str, ty: Option<&Type>) -> Result<Vec<Value>, ApiError> {
+fn merge_items(
+    old: Vec<Value>,
+    new: Vec<Value>,
+    key: &str,
+    ty: Option<&Type>,
+) -> Result<Vec<Value>, ApiError> {
     let Directives { items, deleted, replace } = Directives::take(new, key)?;
     if replace {
         return Ok(items.into_iter().filter_map(plain).collect());
@@ -115,7 +122,9 @@ fn merge_items(old: Vec<Value>, new: Vec<Value>, key: &str, ty: Option<&Type>) -
     let mut merged = old.clone();
     merged.retain(|item| item.get(key).is_none_or(|value| !deleted.contains(value)));
     for item in &items {
-        let (Value::Object(change), Some(name)) = (item, item.get(key)) else { return Err(no_merge_key(item, key)) };
+        let (Value::Object(change), Some(name)) = (item, item.get(key)) else {
+            return Err(no_merge_key(item, key));
+        };
         match merged.iter_mut().find(|m| m.get(key) == Some(name)) {
             Some(Value::Object(before)) => {
                 *before = merge_map(std::mem::take(before), change.clone(), ty)?;
@@ -144,7 +153,9 @@ impl Directives {
                     Some(value) => found.deleted.push(value.clone()),
                     None => return Err(no_merge_key(&item, key)),
                 },
-                Some("merge") => return Err(ApiError::bad_request("merging lists cannot yet be specified in the patch")),
+                Some("merge") => {
+                    return Err(ApiError::bad_request("merging lists cannot yet be specified in the patch"));
+                }
                 Some(other) => return Err(unknown_directive(other)),
             }
         }
@@ -197,7 +208,13 @@ fn check_order(list: Option<&Value>, order: &[Value], field: Option<&Field>) -> 
     Ok(())
 }
 
-fn put_in_order(object: &mut Object, name: &str, order: &[Value], old: Option<&Value>, field: Option<&Field>) {
+fn put_in_order(
+    object: &mut Object,
+    name: &str,
+    order: &[Value],
+    old: Option<&Value>,
+    field: Option<&Field>,
+) {
     let (Some(Value::Array(items)), Some(key)) = (object.get_mut(name), merge_key_of(field)) else { return };
     let old = old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     *items = order::arrange(std::mem::take(items), order, old, key);

@@ -36,8 +36,16 @@ fn check_refused(content_type: &str, original: Value, patch: Value, code: u16, m
 #[test]
 fn maps_merge_null_deletes_and_scalars_replace() {
     let at = |original, patch, expected| check_at("Pod", &["metadata"], original, patch, expected);
-    at(json!({"labels": {"a": "1", "b": "2"}}), json!({"labels": {"a": null, "c": "3"}}), json!({"labels": {"b": "2", "c": "3"}}));
-    at(json!({"name": "x"}), json!({"labels": {"a": null, "b": "1"}}), json!({"name": "x", "labels": {"b": "1"}}));
+    at(
+        json!({"labels": {"a": "1", "b": "2"}}),
+        json!({"labels": {"a": null, "c": "3"}}),
+        json!({"labels": {"b": "2", "c": "3"}}),
+    );
+    at(
+        json!({"name": "x"}),
+        json!({"labels": {"a": null, "b": "1"}}),
+        json!({"name": "x", "labels": {"b": "1"}}),
+    );
     at(json!({"labels": {"a": "1"}}), json!({"labels": null}), json!({}));
     at(json!({"labels": "odd"}), json!({"labels": {"a": "1"}}), json!({"labels": {"a": "1"}}));
 }
@@ -52,7 +60,11 @@ fn lists_without_a_merge_key_are_replaced() {
         json!({"taints": [{"key": "b", "effect": "NoExecute"}], "unschedulable": true}),
     );
     check_at("Node", &["spec"], json!({"taints": [{"key": "a"}]}), json!({"taints": null}), json!({}));
-    check_pod_spec(json!({"tolerations": [{"key": "a"}]}), json!({"tolerations": []}), json!({"tolerations": []}));
+    check_pod_spec(
+        json!({"tolerations": [{"key": "a"}]}),
+        json!({"tolerations": []}),
+        json!({"tolerations": []}),
+    );
 }
 
 #[test]
@@ -87,8 +99,16 @@ fn items_are_deleted_and_lists_replaced_by_directive() {
         json!({"containers": [{"$patch": "replace"}, {"name": "c", "image": null}]}),
         json!({"containers": [{"name": "c"}]}),
     );
-    check_pod_spec(json!({}), json!({"containers": [{"name": "a", "$patch": "delete"}, {"name": "b"}]}), json!({"containers": [{"name": "b"}]}));
-    check_pod_spec(json!({}), json!({"containers": [{"$patch": "replace"}, {"name": "b"}]}), json!({"containers": [{"name": "b"}]}));
+    check_pod_spec(
+        json!({}),
+        json!({"containers": [{"name": "a", "$patch": "delete"}, {"name": "b"}]}),
+        json!({"containers": [{"name": "b"}]}),
+    );
+    check_pod_spec(
+        json!({}),
+        json!({"containers": [{"$patch": "replace"}, {"name": "b"}]}),
+        json!({"containers": [{"name": "b"}]}),
+    );
 }
 
 #[test]
@@ -117,7 +137,11 @@ fn rollout_undo_replaces_the_whole_template() {
 #[test]
 fn scalar_sets_unite_and_lose_values_by_directive() {
     let at = |original, patch, expected| check_at("Pod", &["metadata"], original, patch, expected);
-    at(json!({"finalizers": ["a/1"]}), json!({"finalizers": ["b/2", "a/1"]}), json!({"finalizers": ["b/2", "a/1"]}));
+    at(
+        json!({"finalizers": ["a/1"]}),
+        json!({"finalizers": ["b/2", "a/1"]}),
+        json!({"finalizers": ["b/2", "a/1"]}),
+    );
     at(json!({"finalizers": ["a/1"]}), json!({"finalizers": ["b/2"]}), json!({"finalizers": ["b/2", "a/1"]}));
     at(
         json!({"finalizers": ["a/1", "b/2", "a/1"]}),
@@ -197,7 +221,13 @@ fn conditions_merge_by_type() {
 
 #[test]
 fn a_field_that_nobody_knows_merges_plainly() {
-    check_at("Pod", &[], json!({"x": {"a": 1}}), json!({"x": {"b": {"c": null}}, "y": [1]}), json!({"x": {"a": 1, "b": {}}, "y": [1]}));
+    check_at(
+        "Pod",
+        &[],
+        json!({"x": {"a": 1}}),
+        json!({"x": {"b": {"c": null}}, "y": [1]}),
+        json!({"x": {"a": 1, "b": {}}, "y": [1]}),
+    );
 }
 
 #[test]
@@ -208,14 +238,38 @@ fn patches_that_do_not_fit_are_refused() {
     let refused = |patch, code, message| check_refused(STRATEGIC_PATCH, pod(), patch, code, message);
     refused(json!({"$patch": "explode"}), 400, "unknown patch type: explode");
     refused(json!({"$patch": 7}), 400, "unknown patch type: 7");
-    refused(spec(json!({"containers": [{"image": "x"}]})), 400, "map: {\"image\":\"x\"} does not contain declared merge key: name");
-    refused(spec(json!({"containers": [{"$patch": "delete"}]})), 400, "map: {\"$patch\":\"delete\"} does not contain declared merge key: name");
-    refused(spec(json!({"containers": [{"name": "a", "$patch": "merge"}]})), 400, "merging lists cannot yet be specified in the patch");
+    refused(
+        spec(json!({"containers": [{"image": "x"}]})),
+        400,
+        "map: {\"image\":\"x\"} does not contain declared merge key: name",
+    );
+    refused(
+        spec(json!({"containers": [{"$patch": "delete"}]})),
+        400,
+        "map: {\"$patch\":\"delete\"} does not contain declared merge key: name",
+    );
+    refused(
+        spec(json!({"containers": [{"name": "a", "$patch": "merge"}]})),
+        400,
+        "merging lists cannot yet be specified in the patch",
+    );
     refused(spec(json!({"containers": ["a"]})), 400, "map: \"a\" does not contain declared merge key: name");
-    refused(spec(json!({"volumes": [{"name": "v", "$retainKeys": ["name"], "hostPath": {}}]})), 422, DOES_NOT_FIT);
+    refused(
+        spec(json!({"volumes": [{"name": "v", "$retainKeys": ["name"], "hostPath": {}}]})),
+        422,
+        DOES_NOT_FIT,
+    );
     refused(spec(json!({"$retainKeys": "name"})), 400, "invalid patch format of retainKeys");
-    refused(spec(json!({"$setElementOrder/containers": 1})), 400, "invalid patch format of setElementOrder list");
-    refused(json!({"metadata": {"$deleteFromPrimitiveList/finalizers": 1}}), 400, "invalid patch format of primitive list");
+    refused(
+        spec(json!({"$setElementOrder/containers": 1})),
+        400,
+        "invalid patch format of setElementOrder list",
+    );
+    refused(
+        json!({"metadata": {"$deleteFromPrimitiveList/finalizers": 1}}),
+        400,
+        "invalid patch format of primitive list",
+    );
     refused(
         spec(json!({"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "b"}]})),
         400,
@@ -270,22 +324,27 @@ fn json_patch_adds_removes_moves_and_copies() {
 #[test]
 fn repeated_copies_cannot_make_a_huge_or_deep_object() {
     let original = json!({"a": ["x".repeat(1000)]});
-    let doubling: Vec<Value> = (0..30).map(|i| json!({"op": "copy", "from": "/a", "path": format!("/a/{i}")})).collect();
+    let doubling: Vec<Value> =
+        (0..30).map(|i| json!({"op": "copy", "from": "/a", "path": format!("/a/{i}")})).collect();
     let error = patched(JSON_PATCH, "Pod", &original, &doubling.into()).unwrap_err();
     assert!(matches!(error.code, 413 | 422), "{error}");
-    let nesting: Vec<Value> = (0..200).map(|_| json!({"op": "move", "from": "/a", "path": "/b"}))
+    let nesting: Vec<Value> = (0..200)
+        .map(|_| json!({"op": "move", "from": "/a", "path": "/b"}))
         .zip((0..200).map(|_| json!({"op": "add", "path": "/a", "value": {}})))
-        .flat_map(|(m, a)| [m, a, json!({"op": "move", "from": "/b", "path": "/a/n"})]).collect();
+        .flat_map(|(m, a)| [m, a, json!({"op": "move", "from": "/b", "path": "/a/n"})])
+        .collect();
     assert_eq!(patched(JSON_PATCH, "Pod", &original, &nesting.into()).unwrap_err().code, 422);
 }
 
 #[test]
 fn a_patched_object_is_settled_like_a_body() {
-    let original = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1"}});
+    let original =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1"}});
     let apply = |patch: &str, validation| {
         Patch::parse(MERGE_PATCH, patch.as_bytes()).unwrap().apply(&original, kind("ConfigMap"), validation)
     };
-    let (object, warnings) = apply(r#"{"data":{"a":null},"updateStrategy":{}}"#, FieldValidation::Warn).unwrap();
+    let (object, warnings) =
+        apply(r#"{"data":{"a":null},"updateStrategy":{}}"#, FieldValidation::Warn).unwrap();
     assert_eq!(object, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}));
     assert_eq!(warnings, ["unknown field \"updateStrategy\""]);
     assert_eq!(apply(r#"{"x":1}"#, FieldValidation::Strict).unwrap_err().code, 400);
@@ -318,7 +377,8 @@ fn json_with(directives: Vec<&'static str>) -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 60, 5, move |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::btree_map(key.clone(), inner, 0..5).prop_map(|m| Value::Object(m.into_iter().collect())),
+            proptest::collection::btree_map(key.clone(), inner, 0..5)
+                .prop_map(|m| Value::Object(m.into_iter().collect())),
         ]
     })
 }

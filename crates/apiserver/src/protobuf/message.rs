@@ -12,7 +12,12 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 /// Reads the fields of `bytes` into `object`.
-pub(super) fn read(bytes: &[u8], ty: &Type, object: &mut Map<String, Value>, depth: usize) -> Result<(), Error> {
+pub(super) fn read(
+    bytes: &[u8],
+    ty: &Type,
+    object: &mut Map<String, Value>,
+    depth: usize,
+) -> Result<(), Error> {
     if depth >= MAX_DEPTH {
         return Err(Error::Malformed("exceeded max depth"));
     }
@@ -31,7 +36,12 @@ pub(super) fn read(bytes: &[u8], ty: &Type, object: &mut Map<String, Value>, dep
     Ok(())
 }
 
-fn read_field(payload: Payload<'_>, field: &Field, object: &mut Map<String, Value>, depth: usize) -> Result<(), Error> {
+fn read_field(
+    payload: Payload<'_>,
+    field: &Field,
+    object: &mut Map<String, Value>,
+    depth: usize,
+) -> Result<(), Error> {
     match field.shape.container {
         Container::One => {
             // A message that stands twice is merged, as protobuf demands.
@@ -56,7 +66,12 @@ fn read_field(payload: Payload<'_>, field: &Field, object: &mut Map<String, Valu
     Ok(())
 }
 
-fn push_items(payload: Payload<'_>, shape: &Shape, items: &mut Vec<Value>, depth: usize) -> Result<(), Error> {
+fn push_items(
+    payload: Payload<'_>,
+    shape: &Shape,
+    items: &mut Vec<Value>,
+    depth: usize,
+) -> Result<(), Error> {
     match (shape.base, payload) {
         (Base::Int32 | Base::Int64, Payload::Bytes(packed)) => {
             let mut reader = Reader::new(packed);

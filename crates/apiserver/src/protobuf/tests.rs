@@ -51,7 +51,9 @@ fn encode_struct(object: &Value, ty: &Type, out: &mut Vec<u8>) {
                 let Some(value) = object.get(field.name) else { continue };
                 match field.shape.container {
                     Container::One => encode(*number, value, &field.shape, out),
-                    Container::List => value.as_array().unwrap().iter().for_each(|v| encode(*number, v, &field.shape, out)),
+                    Container::List => {
+                        value.as_array().unwrap().iter().for_each(|v| encode(*number, v, &field.shape, out))
+                    }
                     Container::Map => {
                         for (key, value) in value.as_object().unwrap() {
                             let mut entry = Vec::new();
@@ -115,7 +117,8 @@ fn check_same(object: Value) {
     let gvk = Gvk::new(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
     let ty = schema().kind(gvk).unwrap();
     let json = object.to_string();
-    let from_json = decode::body_as("application/json", json.as_bytes(), gvk, FieldValidation::Strict).unwrap();
+    let from_json =
+        decode::body_as("application/json", json.as_bytes(), gvk, FieldValidation::Strict).unwrap();
     let mut raw = Vec::new();
     encode_struct(&from_json.object, ty, &mut raw);
     let sent = envelope(&gvk.api_version(), gvk.kind, &raw);
@@ -140,6 +143,26 @@ fn the_namespace_that_kubectl_creates_is_read() {
         decoded.object,
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}, "spec": {}, "status": {}})
     );
+}
+
+/// Bodies that a real kubectl sent, and what they mean.
+const FROM_KUBECTL: &str = include_str!("../../tables/kubectl-1.33-bodies.txt");
+
+#[test]
+fn what_a_real_kubectl_sends_is_read() {
+    let lines: Vec<&str> = FROM_KUBECTL.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(lines.len(), 32);
+    for pair in lines.chunks(2) {
+        let sent: Vec<u8> = (0..pair[0].len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&pair[0][i..i + 2], 16).unwrap())
+            .collect();
+        let expected: Value = serde_json::from_str(pair[1]).unwrap();
+        let gvk = Gvk::new(expected["apiVersion"].as_str().unwrap(), expected["kind"].as_str().unwrap());
+        let decoded = decode::body_as(decode::PROTOBUF, &sent, gvk, FieldValidation::Strict).unwrap();
+        assert_eq!(decoded.object, expected);
+        check_same(expected);
+    }
 }
 
 #[test]
@@ -205,14 +228,22 @@ fn single_messages_read_as_go_writes_them() {
         (&b"\x0a\x02\x42\x00"[..], "/metadata/creationTimestamp", Value::Null),
         (b"\x0a\x04\x42\x02\x08\x01", "/metadata/creationTimestamp", json!("1970-01-01T00:00:01Z")),
         // spec.terminationGracePeriodSeconds: -1, as ten bytes.
-        (b"\x12\x0b\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "/spec/terminationGracePeriodSeconds", json!(-1)),
+        (
+            b"\x12\x0b\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            "/spec/terminationGracePeriodSeconds",
+            json!(-1),
+        ),
         // spec.securityContext.supplementalGroups, unpacked and packed.
         (b"\x12\x06\x72\x04\x20\x01\x20\x02", "/spec/securityContext/supplementalGroups", json!([1, 2])),
         (b"\x12\x06\x72\x04\x22\x02\x01\x02", "/spec/securityContext/supplementalGroups", json!([1, 2])),
         // spec.nodeSelector: a map entry without a value.
         (b"\x12\x05\x3a\x03\x0a\x01k", "/spec/nodeSelector", json!({"k": ""})),
         // An unknown field of every wire type is skipped.
-        (b"\xf8\x7f\x05\xfa\x7f\x01x\xf9\x7f12345678\xfd\x7f1234\x0a\x03\x0a\x01n", "/metadata/name", json!("n")),
+        (
+            b"\xf8\x7f\x05\xfa\x7f\x01x\xf9\x7f12345678\xfd\x7f1234\x0a\x03\x0a\x01n",
+            "/metadata/name",
+            json!("n"),
+        ),
     ] {
         let object = decode(&envelope("v1", "Pod", raw), pod).unwrap();
         assert_eq!(object.pointer(pointer).cloned().unwrap_or(Value::Null), expected, "{raw:?}");

@@ -46,7 +46,9 @@ fn build(raw: &Raw, raws: &[Raw], by_name: &BTreeMap<&'static str, TypeId>) -> T
     let mut members = Vec::new();
     for row in &raw.rows {
         let mut words = row.split(' ');
-        let (Some(name), Some(number), Some(token)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Some(name), Some(number), Some(token)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
         let Ok(number @ 1..) = number.parse::<u16>() else { continue };
         let member = match (name, by_name.get(token)) {
             ("-", Some(id)) => Member::Embedded(*id),

@@ -14,7 +14,12 @@ pub(super) fn same(a: &Value, b: &Value, key: Option<&str>) -> bool {
 }
 
 /// Orders `merged` by `named` (the patch's list or `$setElementOrder`) and by `before` (the list as it was).
-pub(super) fn arrange(merged: Vec<Value>, named: &[Value], before: &[Value], key: Option<&str>) -> Vec<Value> {
+pub(super) fn arrange(
+    merged: Vec<Value>,
+    named: &[Value],
+    before: &[Value],
+    key: Option<&str>,
+) -> Vec<Value> {
     let place = |list: &[Value], item: &Value| list.iter().position(|other| same(other, item, key));
     let (mut theirs, mut others): (Vec<_>, Vec<_>) =
         merged.into_iter().partition(|item| place(named, item).is_some());
@@ -25,9 +30,8 @@ pub(super) fn arrange(merged: Vec<Value>, named: &[Value], before: &[Value], key
     let mut others = others.into_iter().peekable();
     for item in theirs {
         let here = place(before, &item);
-        let stood_before = |other: &Value| {
-            matches!((place(before, other), here), (Some(other), Some(here)) if other < here)
-        };
+        let stood_before =
+            |other: &Value| matches!((place(before, other), here), (Some(other), Some(here)) if other < here);
         while let Some(other) = others.next_if(stood_before) {
             arranged.push(other);
         }
