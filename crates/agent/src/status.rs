@@ -44,6 +44,7 @@ pub fn pod_status(seen: &Seen<'_>, plan: &Plan, place: Place<'_>, now: Timestamp
     };
     let facts = Facts { seen, spec, phase, inits: &init_statuses, mains: &statuses };
     let ips = pod_ips(seen, spec, old, place);
+    let accepted = seen.memory.rejected.is_none();
     PodStatus {
         phase: Some(phase.into()),
         conditions: Some(facts.conditions(old, now)),
@@ -55,8 +56,9 @@ pub fn pod_status(seen: &Seen<'_>, plan: &Plan, place: Place<'_>, now: Timestamp
         pod_ips: (!ips.is_empty()).then(|| ips.into_iter().map(|ip| PodIP { ip }).collect()),
         start_time: Some(old.start_time.clone().unwrap_or(Time(now))),
         qos_class: Some(old.qos_class.clone().unwrap_or_else(|| qos(spec).into())),
-        init_container_statuses: (!init_statuses.is_empty()).then_some(init_statuses),
-        container_statuses: Some(statuses),
+        // A refused pod never had containers.
+        init_container_statuses: (!init_statuses.is_empty() && accepted).then_some(init_statuses),
+        container_statuses: accepted.then_some(statuses),
         ..old.clone()
     }
 }

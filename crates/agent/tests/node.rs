@@ -79,7 +79,12 @@ impl Node {
                 return pod;
             }
             let late = tokio::time::Instant::now() > deadline;
-            assert!(!late, "{name}: {what}: {:#}\n{:#?}", api.get(&path(name)).unwrap_or_default(), api.events(name));
+            assert!(
+                !late,
+                "{name}: {what}: {:#}\n{:#?}",
+                api.get(&path(name)).unwrap_or_default(),
+                api.events(name)
+            );
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }
@@ -118,7 +123,12 @@ const FOR_EVER: &str = "trap 'exit 0' TERM; echo started; while true; do sleep 0
 async fn a_pod_lives_and_dies_on_a_real_runtime() {
     let Some(node) = Node::start().await else { return };
     let object = node.api.get("/api/v1/nodes/n1").unwrap();
-    assert!(object["status"]["nodeInfo"]["containerRuntimeVersion"].as_str().unwrap().starts_with("containerd://"));
+    assert!(
+        object["status"]["nodeInfo"]["containerRuntimeVersion"]
+            .as_str()
+            .unwrap()
+            .starts_with("containerd://")
+    );
     assert_eq!(object["metadata"]["labels"]["kubernetes.io/hostname"], "n1");
     assert_eq!(object["metadata"]["labels"]["node-role.kubernetes.io/worker"], "");
     let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1";
@@ -175,7 +185,9 @@ async fn a_pod_lives_and_dies_on_a_real_runtime() {
     assert_eq!(node.containerd.ctr(&["containers", "ls", "-q"]), "", "nothing is left in the runtime");
     let left = std::fs::read_dir(node.containerd.dir.path().join("agent/pods")).unwrap().count();
     assert_eq!(left, 0, "no volumes are left");
-    assert!(!Path::new(&format!("/sys/fs/cgroup/memory{}/burstable/poduid", node.containerd.cgroup)).exists());
+    assert!(
+        !Path::new(&format!("/sys/fs/cgroup/memory{}/burstable/poduid", node.containerd.cgroup)).exists()
+    );
 }
 
 fn log_of(dir: &Path, pod: &Value, container: &str) -> String {
@@ -190,18 +202,23 @@ async fn a_crashing_container_waits_and_a_missing_image_is_explained() {
     let Some(node) = Node::start().await else { return };
     node.create("crash", json!({"containers": [{"name": "main", "command": script("echo oh; echo why > /dev/termination-log; exit 3")}]}));
     node.create("missing", json!({"containers": [{"name": "main", "image": "registry.invalid/none:1"}]}));
-    node.create("config", json!({"containers": [{"name": "main", "command": script(FOR_EVER),
-        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "later", "key": "a"}}}]}]}));
-    let is_waiting = |reason: &'static str| {
-        move |pod: &Value| status(pod)["state"]["waiting"]["reason"] == reason
-    };
+    node.create(
+        "config",
+        json!({"containers": [{"name": "main", "command": script(FOR_EVER),
+        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "later", "key": "a"}}}]}]}),
+    );
+    let is_waiting =
+        |reason: &'static str| move |pod: &Value| status(pod)["state"]["waiting"]["reason"] == reason;
     let pod = node.until("crash", "no crash loop", is_waiting("CrashLoopBackOff")).await;
     let last = &status(&pod)["lastState"]["terminated"];
     let found = (last["exitCode"].as_i64(), last["reason"].as_str(), last["message"].as_str());
     assert_eq!(found, (Some(3), Some("Error"), Some("why\n")));
     assert_eq!(status(&pod)["restartCount"], 1);
     let message = status(&pod)["state"]["waiting"]["message"].as_str().unwrap();
-    assert!(message.starts_with("back-off 10s restarting failed container=main pod=crash_default("), "{message}");
+    assert!(
+        message.starts_with("back-off 10s restarting failed container=main pod=crash_default("),
+        "{message}"
+    );
     node.until("missing", "no back-off", is_waiting("ImagePullBackOff")).await;
     let events = node.api.events("missing");
     assert!(events.iter().any(|event| event == "Failed: Error: ErrImagePull"), "{events:#?}");
@@ -215,8 +232,11 @@ async fn a_crashing_container_waits_and_a_missing_image_is_explained() {
 async fn neither_agent_nor_server_restarts_a_container_by_going_away() {
     let Some(mut node) = Node::start().await else { return };
     node.create("stays", json!({"containers": [{"name": "main", "command": script(FOR_EVER)}]}));
-    node.create("goes", json!({"terminationGracePeriodSeconds": 1,
-        "containers": [{"name": "main", "command": script(FOR_EVER)}]}));
+    node.create(
+        "goes",
+        json!({"terminationGracePeriodSeconds": 1,
+        "containers": [{"name": "main", "command": script(FOR_EVER)}]}),
+    );
     let before = status(&node.until_ready("stays").await)["containerID"].clone();
     node.until_ready("goes").await;
 

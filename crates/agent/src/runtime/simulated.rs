@@ -19,6 +19,9 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// What makes an image's name its id.
+const ID_SUFFIX: &str = "@simulated";
+
 /// How long the steps take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stages {
@@ -259,7 +262,9 @@ impl Runtime for Simulated {
         async move {
             let mut world = self.world();
             world.sandbox(id)?;
-            let image = config.image.clone().unwrap_or_default().image;
+            let id_or_name = config.image.clone().unwrap_or_default().image;
+            // A container is made from an image's id; what it is called is known from that.
+            let image = id_or_name.trim_end_matches(ID_SUFFIX).to_string();
             let metadata = config.metadata.clone().unwrap_or_default();
             let container_id = world.id();
             let container = Container {
@@ -270,7 +275,7 @@ impl Runtime for Simulated {
                 attempt: metadata.attempt,
                 state: State::Created,
                 created_at: Timestamp::now(),
-                image_ref: format!("{image}@simulated"),
+                image_ref: format!("{image}{ID_SUFFIX}"),
                 image,
                 annotations: config.annotations.clone(),
                 log_path: format!("{}/{}", sandbox.log_directory, config.log_path),
@@ -376,7 +381,7 @@ impl Runtime for Simulated {
 
 fn as_image(name: &str) -> Image {
     Image {
-        id: format!("{name}@simulated"),
+        id: format!("{name}{ID_SUFFIX}"),
         tags: vec![name.to_string()],
         digests: Vec::new(),
         size: 0,

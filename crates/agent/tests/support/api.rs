@@ -70,6 +70,11 @@ impl Api {
         state.writes.iter().filter(|(key, _)| key.contains(what)).map(|(_, count)| count).sum()
     }
 
+    pub fn count(&self, prefix: &str, counts: impl Fn(&Value) -> bool) -> usize {
+        let state = self.0.lock().unwrap();
+        state.objects.iter().filter(|(path, object)| path.starts_with(prefix) && counts(object)).count()
+    }
+
     /// Events about an object, as `reason: message`.
     pub fn events(&self, name: &str) -> Vec<String> {
         let about = |event: &Value| event["involvedObject"]["name"] == name;

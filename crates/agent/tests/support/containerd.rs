@@ -81,14 +81,19 @@ impl Containerd {
             std::fs::create_dir_all(root.join("layer").join(folder)).unwrap();
         }
         std::fs::copy("/bin/busybox", root.join("layer/bin/busybox")).unwrap();
-        for applet in ["sh", "sleep", "cat", "echo", "id", "env", "httpd", "nc", "ls", "true", "kill", "mount"] {
+        for applet in
+            ["sh", "sleep", "cat", "echo", "id", "env", "httpd", "nc", "ls", "true", "kill", "mount"]
+        {
             std::os::unix::fs::symlink("busybox", root.join("layer/bin").join(applet)).unwrap();
         }
         let layer = root.join("layer.tar");
         assert!(run("tar", &["-C", &text(&root.join("layer")), "-cf", &text(&layer), "."]));
         let sum = Command::new("sha256sum").arg(&layer).output().unwrap().stdout;
         let digest = String::from_utf8_lossy(&sum).split(' ').next().unwrap().to_string();
-        let images = [("pause", r#"["/bin/sleep","1000000000"]"#, "docker.io/library/pause:test"), ("test", r#"["/bin/sh"]"#, IMAGE)];
+        let images = [
+            ("pause", r#"["/bin/sleep","1000000000"]"#, "docker.io/library/pause:test"),
+            ("test", r#"["/bin/sh"]"#, IMAGE),
+        ];
         let mut manifest = Vec::new();
         for (file, command, tag) in images {
             let config = format!(
@@ -96,7 +101,8 @@ impl Containerd {
                     "rootfs":{{"type":"layers","diff_ids":["sha256:{digest}"]}}}}"#
             );
             std::fs::write(root.join(format!("{file}.json")), config).unwrap();
-            manifest.push(format!(r#"{{"Config":"{file}.json","RepoTags":["{tag}"],"Layers":["layer.tar"]}}"#));
+            manifest
+                .push(format!(r#"{{"Config":"{file}.json","RepoTags":["{tag}"],"Layers":["layer.tar"]}}"#));
         }
         std::fs::write(root.join("manifest.json"), format!("[{}]", manifest.join(","))).unwrap();
         let archive = self.dir.path().join("images.tar");
@@ -134,7 +140,16 @@ fn spawn(dir: &Path, netns: &str) -> Child {
                   /var/lib/cni && exec containerd -c \"$0\"";
     Command::new("nsenter")
         .arg(format!("--net=/run/netns/{netns}"))
-        .args(["unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args([
+            "unshare",
+            "--mount",
+            "--propagation",
+            "slave",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
         .args(["sh", "-c", script])
         .arg(dir.join("config.toml"))
         .stdout(Stdio::from(log.try_clone().unwrap()))
