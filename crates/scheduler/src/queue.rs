@@ -1,0 +1,290 @@
+//! Which waiting pod is tried next, and when one that failed is tried again.
+//!
+//! ```text
+//!            push                 pop                    bound, deleted
+//!  (new) ───────────▶ active ───────────▶ in flight ───────────────────▶ (gone)
+//!                       ▲  ▲                │    │
+//!            time passed│  │wake            │    │ failed (a node may change)
+//!                       │  └────────────┐   │    ▼
+//!                    back-off ◀─────────┼───┘  unschedulable
+//!                       ▲      error    │        │
+//!                       └───────────────┴────────┘ wake while the back-off still runs
+//! ```
+//! 1. A pod is in at most one place.
+//! 2. What happens while an attempt is in flight is not lost: a failed attempt that it concerns goes to back-off.
+//! 3. Nobody is forgotten: after [`LONGEST_SLEEP`] an unschedulable pod is tried without any event.
+//!
+//! `now` is an argument. Kubernetes: backend/queue/scheduling_queue.go.
+
+mod event;
+
+pub use event::{ClusterEvent, NodeChanges};
+
+use crate::cluster::key_of;
+use crate::filter::node_affinity::{Eligible, eligible};
+use crate::why::Unschedulable;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use objects::key::ObjectKey;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Back-off after the first failure; doubled by each. Kubernetes: podInitialBackoffSeconds.
+pub const FIRST_BACK_OFF: SignedDuration = SignedDuration::from_secs(1);
+
+/// The longest back-off. Kubernetes: podMaxBackoffSeconds.
+pub const LONGEST_BACK_OFF: SignedDuration = SignedDuration::from_secs(10);
+
+/// An unschedulable pod is tried after this even if nothing happened: against events that we misjudge.
+/// Kubernetes: DefaultPodMaxInUnschedulablePodsDuration.
+pub const LONGEST_SLEEP: SignedDuration = SignedDuration::from_secs(5 * 60);
+
+/// Pods that wait for a node.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: BTreeMap<ObjectKey, Waiting>,
+    active: BTreeSet<Rank>,
+    /// By the moment at which the back-off ends.
+    backing_off: BTreeSet<(Timestamp, ObjectKey)>,
+}
+
+/// A pod that is to be tried now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// Its key, for the answer.
+    pub key: ObjectKey,
+    /// The pod as it was seen last.
+    pub pod: Arc<Pod>,
+    /// 1 for the first.
+    pub number: u32,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    pod: Arc<Pod>,
+    rank: Rank,
+    pins: Eligible,
+    failures: u32,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Active,
+    BackOff { until: Timestamp },
+    InFlight { meanwhile: Vec<ClusterEvent> },
+    Unschedulable { since: Timestamp, why: Unschedulable },
+}
+
+/// The order of attempts: important first, daemons before others (a node without its daemons is of no use to
+/// them), then who waits longest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    priority: Reverse<i32>,
+    daemon: Reverse<bool>,
+    since: Timestamp,
+    key: ObjectKey,
+}
+
+impl Queue {
+    /// Takes a pod in, or its newer version. A version that differs only in what the scheduler does not read
+    /// (status, annotations) changes nothing; another one is tried again.
+    pub fn push(&mut self, pod: Arc<Pod>, now: Timestamp) {
+        let Some(key) = key_of(&pod) else { return };
+        match self.waiting.get_mut(&key) {
+            Some(waiting) if waiting.pod.metadata.uid != pod.metadata.uid => {
+                self.remove(&key);
+                self.start(key, pod, now);
+            }
+            Some(waiting) if reads_same(&waiting.pod, &pod) => waiting.pod = pod,
+            Some(_) => self.change(&key, pod, now),
+            None => self.start(key, pod, now),
+        }
+    }
+
+    /// A pod is bound or gone.
+    pub fn remove(&mut self, key: &ObjectKey) {
+        if let Some(waiting) = self.waiting.remove(key) {
+            self.active.remove(&waiting.rank);
+            if let Place::BackOff { until } = waiting.place {
+                self.backing_off.remove(&(until, key.clone()));
+            }
+        }
+    }
+
+    /// The next pod to try; it is in flight until [`Queue::remove`], [`Queue::failed`] or [`Queue::error`].
+    pub fn pop(&mut self, now: Timestamp) -> Option<Attempt> {
+        self.wake_in_time(now);
+        let rank = self.active.pop_first()?;
+        let waiting = self.waiting.get_mut(&rank.key)?;
+        waiting.place = Place::InFlight { meanwhile: Vec::new() };
+        Some(Attempt { key: rank.key, pod: waiting.pod.clone(), number: waiting.failures + 1 })
+    }
+
+    /// No node took it. It sleeps until something happens that could change this.
+    pub fn failed(&mut self, key: &ObjectKey, why: Unschedulable, now: Timestamp) {
+        let Some(waiting) = self.waiting.get_mut(key) else { return };
+        let Place::InFlight { meanwhile } = &waiting.place else { return };
+        waiting.failures = waiting.failures.saturating_add(1);
+        let missed = meanwhile.iter().any(|event| event.concerns(&why.refused_by, &waiting.pins));
+        waiting.place = Place::Unschedulable { since: now, why };
+        if missed {
+            self.back_off(key, now, now);
+        }
+    }
+
+    /// The attempt itself failed, a binding for instance: tried again after the back-off.
+    pub fn error(&mut self, key: &ObjectKey, now: Timestamp) {
+        let Some(waiting) = self.waiting.get_mut(key) else { return };
+        if matches!(waiting.place, Place::InFlight { .. }) {
+            waiting.failures = waiting.failures.saturating_add(1);
+            self.back_off(key, now, now);
+        }
+    }
+
+    /// Something happened: whoever was refused for what it changes is tried again.
+    pub fn wake(&mut self, event: &ClusterEvent, now: Timestamp) {
+        let mut woken = Vec::new();
+        for (key, waiting) in &mut self.waiting {
+            match &mut waiting.place {
+                Place::InFlight { meanwhile } if !meanwhile.contains(event) => meanwhile.push(event.clone()),
+                Place::Unschedulable { since, why } if event.concerns(&why.refused_by, &waiting.pins) => {
+                    woken.push((key.clone(), *since));
+                }
+                _ => {}
+            }
+        }
+        for (key, since) in woken {
+            self.back_off(&key, since, now);
+        }
+    }
+
+    /// When [`Queue::pop`] has something again though nothing happens; none if only events can help.
+    /// In the past when it has something now.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        if let Some(first) = self.active.first() {
+            return Some(first.since);
+        }
+        let backing_off = self.backing_off.first().map(|(until, _)| *until);
+        let asleep = self.waiting.values().filter_map(|waiting| match waiting.place {
+            Place::Unschedulable { since, .. } => Some(later(since, LONGEST_SLEEP)),
+            _ => None,
+        });
+        asleep.chain(backing_off).min()
+    }
+
+    /// How many pods wait, in whatever place.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn start(&mut self, key: ObjectKey, pod: Arc<Pod>, now: Timestamp) {
+        let waiting = Waiting {
+            rank: Rank::of(&pod, key.clone(), now),
+            pins: pins(&pod),
+            pod,
+            failures: 0,
+            place: Place::Active,
+        };
+        self.active.insert(waiting.rank.clone());
+        self.waiting.insert(key, waiting);
+    }
+
+    /// Another spec: what was found out about the old one is worth nothing.
+    fn change(&mut self, key: &ObjectKey, pod: Arc<Pod>, now: Timestamp) {
+        let Some(waiting) = self.waiting.get_mut(key) else { return };
+        let rank = Rank::of(&pod, key.clone(), waiting.rank.since);
+        let before = std::mem::replace(&mut waiting.rank, rank.clone());
+        waiting.pins = pins(&pod);
+        waiting.pod = pod;
+        match &mut waiting.place {
+            Place::Active => {
+                self.active.remove(&before);
+                self.active.insert(rank);
+            }
+            Place::InFlight { meanwhile } => meanwhile.push(ClusterEvent::PodChanged),
+            Place::Unschedulable { since, .. } => {
+                let since = *since;
+                self.back_off(key, since, now);
+            }
+            Place::BackOff { .. } => {}
+        }
+    }
+
+    /// To back-off counted from the last attempt, or straight to the active ones if it is over.
+    fn back_off(&mut self, key: &ObjectKey, attempted: Timestamp, now: Timestamp) {
+        let Some(waiting) = self.waiting.get_mut(key) else { return };
+        let until = later(attempted, back_off_after(waiting.failures));
+        if until <= now {
+            self.activate(key);
+        } else {
+            waiting.place = Place::BackOff { until };
+            self.backing_off.insert((until, key.clone()));
+        }
+    }
+
+    fn activate(&mut self, key: &ObjectKey) {
+        if let Some(waiting) = self.waiting.get_mut(key) {
+            waiting.place = Place::Active;
+            self.active.insert(waiting.rank.clone());
+        }
+    }
+
+    fn wake_in_time(&mut self, now: Timestamp) {
+        while let Some((until, _)) = self.backing_off.first()
+            && *until <= now
+            && let Some((_, key)) = self.backing_off.pop_first()
+        {
+            self.activate(&key);
+        }
+        let overslept = |waiting: &Waiting| matches!(waiting.place, Place::Unschedulable { since, .. } if later(since, LONGEST_SLEEP) <= now);
+        let keys: Vec<ObjectKey> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| overslept(waiting))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            self.activate(&key);
+        }
+    }
+}
+
+impl Rank {
+    fn of(pod: &Pod, key: ObjectKey, since: Timestamp) -> Self {
+        let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+        let owner = objects::owner::controller_of(&pod.metadata);
+        let daemon = owner.is_some_and(|owner| owner.kind == "DaemonSet");
+        Self { priority: Reverse(priority), daemon: Reverse(daemon), since, key }
+    }
+}
+
+/// 1 s, 2 s, 4 s, 8 s, 10 s, 10 s …
+fn back_off_after(failures: u32) -> SignedDuration {
+    let doublings = failures.saturating_sub(1).min(10);
+    FIRST_BACK_OFF.saturating_mul(1 << doublings).min(LONGEST_BACK_OFF)
+}
+
+fn later(from: Timestamp, duration: SignedDuration) -> Timestamp {
+    from.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+fn pins(pod: &Pod) -> Eligible {
+    pod.spec.as_ref().map_or(Eligible::All, eligible)
+}
+
+/// Whether a decision about one holds for the other.
+fn reads_same(one: &Pod, other: &Pod) -> bool {
+    one.spec == other.spec
+        && one.metadata.labels == other.metadata.labels
+        && one.metadata.owner_references == other.metadata.owner_references
+}
+
+#[cfg(test)]
+mod tests;

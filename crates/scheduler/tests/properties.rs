@@ -1,0 +1,209 @@
+//! What holds for every cluster, not only for those that somebody thought of.
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use objects::key::ObjectKey;
+use proptest::prelude::*;
+use scheduler::{Asking, Cluster, Decision, filter, pick};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const NODES: u8 = 4;
+const PODS: u8 = 8;
+
+/// One change of a cluster.
+#[derive(Debug, Clone)]
+enum Step {
+    SetNode { node: u8, cpu: u8, tainted: bool, pods: u8 },
+    RemoveNode(u8),
+    AddPod(PodSketch),
+    RemovePod(u8),
+    Assume(PodSketch, u8),
+    Forget(u8),
+}
+
+#[derive(Debug, Clone)]
+struct PodSketch {
+    number: u8,
+    uid: u8,
+    node: Option<u8>,
+    cpu: u8,
+    port: Option<u8>,
+    phase: &'static str,
+    tolerates: bool,
+    pin: Option<u8>,
+    priority: i32,
+}
+
+impl PodSketch {
+    fn pod(&self) -> Pod {
+        let ports = self.port.map(|port| json!([{"containerPort": 80, "hostPort": 8000 + u32::from(port)}]));
+        let container = json!({"name": "c", "ports": ports, "resources": {"requests": {"cpu": format!("{}m", u32::from(self.cpu) * 100)}}});
+        let tolerations = if self.tolerates { json!([{"operator": "Exists"}]) } else { Value::Null };
+        let terms = |node: u8| {
+            let fields = json!([{"key": "metadata.name", "operator": "In", "values": [format!("n{node}")]}]);
+            let required = json!({"nodeSelectorTerms": [{"matchFields": fields}]});
+            json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}})
+        };
+        let spec = json!({
+            "containers": [container],
+            "nodeName": self.node.map(|node| format!("n{node}")),
+            "tolerations": tolerations,
+            "affinity": self.pin.map(terms),
+            "priority": self.priority,
+        });
+        let metadata =
+            json!({"name": format!("p{}", self.number), "namespace": "d", "uid": format!("u{}", self.uid)});
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec, "status": {"phase": self.phase}}))
+            .unwrap()
+    }
+}
+
+fn node(number: u8, cpu: u8, tainted: bool, pods: u8) -> Arc<Node> {
+    let taints = if tainted { json!([{"key": "t", "effect": "NoSchedule"}]) } else { Value::Null };
+    let allocatable =
+        json!({"cpu": format!("{}m", u32::from(cpu) * 100), "memory": "1Gi", "pods": pods.to_string()});
+    let value = json!({"metadata": {"name": format!("n{number}")}, "spec": {"taints": taints}, "status": {"allocatable": allocatable}});
+    Arc::new(serde_json::from_value(value).unwrap())
+}
+
+fn sketch() -> impl Strategy<Value = PodSketch> {
+    let phase = prop_oneof![4 => Just("Running"), 1 => Just("Succeeded"), 1 => Just("Failed")];
+    let who = (0..PODS, 0..2u8, proptest::option::weighted(0.7, 0..NODES));
+    let what = (
+        0..6u8,
+        proptest::option::of(0..3u8),
+        phase,
+        any::<bool>(),
+        proptest::option::weighted(0.3, 0..NODES + 1),
+    );
+    (who, what, 0..3i32).prop_map(|((number, uid, node), (cpu, port, phase, tolerates, pin), priority)| {
+        PodSketch { number, uid, node, cpu, port, phase, tolerates, pin, priority }
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (0..NODES, 0..20u8, any::<bool>(), 0..6u8)
+            .prop_map(|(node, cpu, tainted, pods)| Step::SetNode { node, cpu, tainted, pods }),
+        1 => (0..NODES).prop_map(Step::RemoveNode),
+        5 => sketch().prop_map(Step::AddPod),
+        2 => (0..PODS).prop_map(Step::RemovePod),
+        3 => (sketch(), 0..NODES).prop_map(|(pod, node)| Step::Assume(pod, node)),
+        1 => (0..PODS).prop_map(Step::Forget),
+    ]
+}
+
+fn pod_key(number: u8) -> ObjectKey {
+    ObjectKey::new("d", format!("p{number}"))
+}
+
+fn apply(cluster: &mut Cluster, step: &Step) {
+    match step {
+        Step::SetNode { node: number, cpu, tainted, pods } => {
+            cluster.set_node(node(*number, *cpu, *tainted, *pods));
+        }
+        Step::RemoveNode(number) => cluster.remove_node(&format!("n{number}")),
+        Step::AddPod(sketch) => cluster.add_pod(&sketch.pod()),
+        Step::RemovePod(number) => cluster.remove_pod(&pod_key(*number)),
+        Step::Assume(sketch, node) => cluster.assume(&sketch.pod(), &format!("n{node}")),
+        Step::Forget(number) => cluster.forget(&pod_key(*number)),
+    }
+}
+
+/// What is left in the end, kept the simple way: the last word on each node and pod.
+#[derive(Default)]
+struct Model {
+    nodes: std::collections::BTreeMap<u8, Arc<Node>>,
+    /// Pod, node, and whether it is only assumed.
+    pods: std::collections::BTreeMap<u8, (Pod, String, bool)>,
+}
+
+impl Model {
+    fn apply(&mut self, step: &Step) {
+        match step {
+            Step::SetNode { node: number, cpu, tainted, pods } => {
+                self.nodes.insert(*number, node(*number, *cpu, *tainted, *pods));
+            }
+            Step::RemoveNode(number) => {
+                self.nodes.remove(number);
+            }
+            Step::AddPod(sketch) => self.add(sketch),
+            Step::RemovePod(number) => {
+                self.pods.remove(number);
+            }
+            Step::Assume(sketch, node) => {
+                self.pods.insert(sketch.number, (sketch.pod(), format!("n{node}"), true));
+            }
+            Step::Forget(number) => self.pods.retain(|pod, (_, _, assumed)| pod != number || !*assumed),
+        }
+    }
+
+    fn add(&mut self, sketch: &PodSketch) {
+        let pod = sketch.pod();
+        let assumed =
+            |(before, _, assumed): &(Pod, String, bool)| *assumed && before.metadata.uid == pod.metadata.uid;
+        match sketch.node {
+            _ if sketch.phase != "Running" => drop(self.pods.remove(&sketch.number)),
+            Some(node) => drop(self.pods.insert(sketch.number, (pod, format!("n{node}"), false))),
+            None if self.pods.get(&sketch.number).is_some_and(assumed) => {}
+            None => drop(self.pods.remove(&sketch.number)),
+        }
+    }
+
+    fn rebuild(&self) -> Cluster {
+        let mut cluster = Cluster::new();
+        for (pod, node, assumed) in self.pods.values() {
+            if *assumed { cluster.assume(pod, node) } else { cluster.add_pod(pod) }
+        }
+        self.nodes.values().for_each(|node| cluster.set_node(node.clone()));
+        cluster
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn after_any_changes_the_sums_are_those_of_a_rebuild(steps in prop::collection::vec(step(), 0..60)) {
+        let (mut cluster, mut model) = (Cluster::new(), Model::default());
+        for step in &steps {
+            apply(&mut cluster, step);
+            model.apply(step);
+        }
+        prop_assert_eq!(cluster, model.rebuild());
+    }
+
+    #[test]
+    fn no_filter_refuses_the_node_that_is_picked_and_all_refuse_when_none_is(
+        steps in prop::collection::vec(step(), 0..40),
+        mut asked in sketch(),
+    ) {
+        let mut cluster = Cluster::new();
+        steps.iter().for_each(|step| apply(&mut cluster, step));
+        (asked.number, asked.node) = (200, None);
+        let pod = asked.pod();
+        let asking = Asking::read(&pod).unwrap();
+        let takers: Vec<&str> = cluster
+            .nodes()
+            .filter(|(_, state)| filter::refuses(&asking, state).is_none())
+            .map(|(name, _)| name)
+            .collect();
+        let decision = pick(&pod, &cluster);
+        prop_assert_eq!(&decision, &pick(&pod, &cluster.clone()), "the same again");
+        match decision {
+            Decision::Node(node) => prop_assert!(takers.contains(&node.as_str()), "{node} of {takers:?}"),
+            Decision::Unschedulable(why) => {
+                prop_assert!(takers.is_empty(), "{takers:?} would have taken it: {}", why.message);
+                // Every node is accounted for, at least once.
+                let counted: usize = why.reasons.values().sum();
+                prop_assert!(counted >= cluster.node_count());
+                for node in &why.would_preempt {
+                    let (_, state) = cluster.node(node).unwrap();
+                    let rest = state.without(|placed| placed.demand.priority < asked.priority);
+                    prop_assert_eq!(filter::refuses(&asking, &rest), None);
+                }
+            }
+            Decision::Gated => prop_assert!(false, "it has no gates"),
+        }
+    }
+}
