@@ -156,6 +156,8 @@ fn value(round: u64, client: u64, step: u64) -> Bytes {
 fn child_that_writes_until_it_is_killed() {
     let Some(file) = child_file() else { return };
     let round = std::env::var("STORE_ROUND").unwrap().parse().unwrap();
+    // The harness has begun a line already; an answer must not end up behind it.
+    println!();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let store = std::sync::Arc::new(SqliteStore::open_with(&file, OPTIONS).unwrap());
