@@ -53,7 +53,7 @@ pub fn amounts(exact: impl IntoIterator<Item = (String, Amount)>) -> Amounts {
 
 fn whole(name: String, amount: &Amount) -> (String, i128) {
     let number = if name == "cpu" { amount.milli() } else { amount.value() };
-    (name, i128::from(number))
+    (name, number)
 }
 
 fn positive(amounts: &Amounts, name: &str) -> Option<i128> {
