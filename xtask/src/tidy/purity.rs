@@ -1,6 +1,6 @@
 //! Decisions are functions of values: no await, clock, chance, log or unordered map in them.
 //!
-//! It holds for the pure crates, and for every file elsewhere whose `//!` header says PURE.
+//! It holds for the pure crates, and for every file elsewhere that says so with the word in capitals in its header.
 
 use super::{Source, product};
 
