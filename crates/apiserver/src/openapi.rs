@@ -7,11 +7,8 @@
 //! asks (57 ms for all 17 groups, release build) and kept compressed, 0.3 MB. There is no OpenAPI v2 (404; 1.5.4).
 //! Kubernetes: `apiserver/pkg/endpoints/openapi`, `kube-openapi/pkg/handler3`.
 
-mod answer;
 mod descriptions;
 mod paths;
-
-pub use answer::answer;
 
 use crate::resources::{KINDS, Kind};
 use crate::schema::{Field, Granularity, Gvk, Strategy, Type, schema};
