@@ -63,7 +63,8 @@ impl Entry {
 
 /// The entries, the most wanted first.
 pub fn entries(accept: &str) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = accept.split(',').map(str::trim).filter(|e| !e.is_empty()).map(entry).collect();
+    let mut entries: Vec<Entry> =
+        accept.split(',').map(str::trim).filter(|e| !e.is_empty()).map(entry).collect();
     if entries.is_empty() {
         entries.push(entry("*/*"));
     }
@@ -97,12 +98,16 @@ pub fn form(accept: &str, query: &Query, shape: Shape) -> Result<Form, ApiError>
             ("PartialObjectMetadataList", "v1" | "v1beta1") if meta && shape == Shape::List => {
                 return Ok(Form::Metadata);
             }
-            ("PartialObjectMetadataList", _) if meta => return Err(not_acceptable(
-                "you requested PartialObjectMetadataList, but the requested object is not a list",
-            )),
-            ("PartialObjectMetadata", _) if meta => return Err(not_acceptable(
-                "you requested PartialObjectMetadata, but the requested object is a list",
-            )),
+            ("PartialObjectMetadataList", _) if meta => {
+                return Err(not_acceptable(
+                    "you requested PartialObjectMetadataList, but the requested object is not a list",
+                ));
+            }
+            ("PartialObjectMetadata", _) if meta => {
+                return Err(not_acceptable(
+                    "you requested PartialObjectMetadata, but the requested object is a list",
+                ));
+            }
             _ => {}
         }
     }
@@ -139,7 +144,11 @@ mod tests {
         check("application/json;as=Unknown;g=x;v=v1,application/json", Shape::Single, Form::Object);
         let collector = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
         check(collector, Shape::List, Form::Metadata);
-        check("application/json;q=0.1,application/json;as=Table;v=v1;g=meta.k8s.io", Shape::List, Form::Table(Include::Metadata));
+        check(
+            "application/json;q=0.1,application/json;as=Table;v=v1;g=meta.k8s.io",
+            Shape::List,
+            Form::Table(Include::Metadata),
+        );
     }
 
     #[test]

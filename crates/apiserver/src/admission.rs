@@ -165,7 +165,8 @@ fn default_tolerations(pod: &mut Value) {
     let given = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
     let has = |key: &str| {
         given.iter().any(|t| {
-            let (at, effect) = (t["key"].as_str().unwrap_or_default(), t["effect"].as_str().unwrap_or_default());
+            let (at, effect) =
+                (t["key"].as_str().unwrap_or_default(), t["effect"].as_str().unwrap_or_default());
             (at == key || at.is_empty()) && matches!(effect, "NoExecute" | "")
         })
     };
@@ -207,12 +208,20 @@ fn requester(user: &User, request: &mut Value) {
 }
 
 /// The NodeRestriction rules (7.5.4): a node agent writes its own node, lease and pods only.
-fn node_agent(user: &User, kind: &Kind, touch: Touch, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+fn node_agent(
+    user: &User,
+    kind: &Kind,
+    touch: Touch,
+    new: &Value,
+    old: Option<&Value>,
+) -> Result<(), ApiError> {
     let Some(node) = user.node() else { return Ok(()) };
     let name = text(new, "name");
     let refuse = |why: String| Err(ApiError::forbidden(resource(kind), name, why));
     match (kind.group, kind.plural, touch) {
-        ("", "nodes", Touch::Delete) => refuse(format!("node {node:?} is not allowed to delete node {name:?}")),
+        ("", "nodes", Touch::Delete) => {
+            refuse(format!("node {node:?} is not allowed to delete node {name:?}"))
+        }
         ("", "nodes", _) if name != node => {
             refuse(format!("node {node:?} is not allowed to modify node {name:?}"))
         }
@@ -222,17 +231,24 @@ fn node_agent(user: &User, kind: &Kind, touch: Touch, new: &Value, old: Option<&
             true => Ok(()),
             false => refuse(format!("node {node:?} can only touch pods with spec.nodeName set to itself")),
         },
-        ("coordination.k8s.io", "leases", _) => match text(new, "namespace") == "kube-node-lease" && name == node {
-            true => Ok(()),
-            false => refuse(format!("can only access node lease with the same name as the requesting node {node:?}")),
-        },
+        ("coordination.k8s.io", "leases", _) => {
+            match text(new, "namespace") == "kube-node-lease" && name == node {
+                true => Ok(()),
+                false => refuse(format!(
+                    "can only access node lease with the same name as the requesting node {node:?}"
+                )),
+            }
+        }
         _ => Ok(()),
     }
 }
 
 fn node_itself(node: &str, new: &Value, old: Option<&Value>) -> Result<(), String> {
     let Some(old) = old else { return forbidden_labels(node, &new["metadata"]["labels"], &Value::Null) };
-    if !crate::verbs::same::same(&json!({"taints": new["spec"]["taints"]}), &json!({"taints": old["spec"]["taints"]})) {
+    if !crate::verbs::same::same(
+        &json!({"taints": new["spec"]["taints"]}),
+        &json!({"taints": old["spec"]["taints"]}),
+    ) {
         return Err(format!("node {node:?} is not allowed to modify taints"));
     }
     forbidden_labels(node, &new["metadata"]["labels"], &old["metadata"]["labels"])
@@ -253,9 +269,16 @@ fn forbidden_labels(node: &str, new: &Value, old: &Value) -> Result<(), String> 
 
 fn node_may_label(key: &str) -> bool {
     const KNOWN: &[&str] = &[
-        "kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch", "node.kubernetes.io/instance-type",
-        "topology.kubernetes.io/zone", "topology.kubernetes.io/region", "beta.kubernetes.io/os",
-        "beta.kubernetes.io/arch", "beta.kubernetes.io/instance-type", "failure-domain.beta.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+        "kubernetes.io/os",
+        "kubernetes.io/arch",
+        "node.kubernetes.io/instance-type",
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+        "beta.kubernetes.io/os",
+        "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/instance-type",
+        "failure-domain.beta.kubernetes.io/zone",
         "failure-domain.beta.kubernetes.io/region",
     ];
     let domain = key.split_once('/').map_or("", |(domain, _)| domain);
@@ -269,7 +292,9 @@ fn node_may_label(key: &str) -> bool {
 
 fn mirror_pod(node: &str, pod: &Value) -> Result<(), String> {
     if !pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_string() {
-        return Err(format!("pod does not have \"kubernetes.io/config.mirror\" annotation, node {node:?} can only create mirror pods"));
+        return Err(format!(
+            "pod does not have \"kubernetes.io/config.mirror\" annotation, node {node:?} can only create mirror pods"
+        ));
     }
     match pod["spec"]["nodeName"] == node {
         true => Ok(()),
@@ -290,7 +315,10 @@ mod tests {
         };
         check(json!([]), 2);
         check(json!([{"operator": "Exists"}]), 1);
-        check(json!([{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}]), 2);
+        check(
+            json!([{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}]),
+            2,
+        );
         check(json!([{"key": "a", "effect": "NoSchedule"}]), 3);
     }
 
@@ -298,9 +326,7 @@ mod tests {
     fn a_node_agent_writes_its_own_node_and_not_its_taints() {
         let kind = find("", "v1", "nodes").unwrap();
         let n1 = User::authenticated("system:node:n1", ["system:nodes".to_string()]);
-        let node = |name: &str, labels: Value, taints: Value| {
-            json!({"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}})
-        };
+        let node = |name: &str, labels: Value, taints: Value| json!({"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}});
         let check = |new: Value, old: Value, expected: Option<&str>| {
             let found = update(&n1, kind, &new, &old).err().map(|e| e.message);
             let name = text(&new, "name");
@@ -308,7 +334,11 @@ mod tests {
         };
         let plain = node("n1", json!({}), json!([]));
         check(plain.clone(), plain.clone(), None);
-        check(node("n1", json!({"kubernetes.io/hostname": "n1", "disk": "ssd"}), json!([])), plain.clone(), None);
+        check(
+            node("n1", json!({"kubernetes.io/hostname": "n1", "disk": "ssd"}), json!([])),
+            plain.clone(),
+            None,
+        );
         check(
             node("n1", json!({"node-role.kubernetes.io/master": ""}), json!([])),
             plain.clone(),

@@ -98,7 +98,11 @@ mod tests {
     #[test]
     fn a_request_is_its_certificate_then_its_token_then_anonymous() {
         let tokens: TokenUser = Arc::new(|token| {
-            (token == "good").then(|| User { name: "alice".into(), groups: vec!["devs".into()], ..User::default() })
+            (token == "good").then(|| User {
+                name: "alice".into(),
+                groups: vec!["devs".into()],
+                ..User::default()
+            })
         });
         let check = |certificate: Option<User>, header: &str, expected: Result<&str, u16>| {
             let mut headers = HeaderMap::new();
@@ -119,7 +123,9 @@ mod tests {
     #[test]
     fn a_node_is_a_node_only_in_the_nodes_group() {
         let node = |groups: &[&str]| {
-            User::authenticated("system:node:n1", groups.iter().map(|g| g.to_string())).node().map(str::to_string)
+            User::authenticated("system:node:n1", groups.iter().map(|g| g.to_string()))
+                .node()
+                .map(str::to_string)
         };
         assert_eq!((node(&["system:nodes"]), node(&[])), (Some("n1".to_string()), None));
     }

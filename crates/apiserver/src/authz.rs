@@ -112,13 +112,18 @@ pub fn refusal(user: &User, action: Action<'_>, reason: &str) -> ApiError {
                 "User {:?} cannot {} resource {resource:?} in API group {:?} {scope}{reason}",
                 user.name, action.verb, action.group
             );
-            ApiError::forbidden(ResourceName { group: action.group, plural: action.resource }, action.name, why)
+            ApiError::forbidden(
+                ResourceName { group: action.group, plural: action.resource },
+                action.name,
+                why,
+            )
         }
     }
 }
 
 fn path_allowed(user: &User, verb: &str, path: &str) -> Decision {
-    let below = |start: &&str| path == *start || path.strip_prefix(*start).is_some_and(|rest| rest.starts_with('/'));
+    let below =
+        |start: &&str| path == *start || path.strip_prefix(*start).is_some_and(|rest| rest.starts_with('/'));
     let health = ["/healthz", "/livez", "/readyz"].iter().any(below);
     if verb == "get" && (PUBLIC.contains(&path) || (user.is_in(AUTHENTICATED) && health)) {
         return allowed("public paths");
@@ -160,7 +165,9 @@ fn node_allowed(node: &str, user: &User, action: &ResourceAction<'_>, graph: &dy
         ("", "pods", "") if reads => {
             return match of_node == node {
                 true => allowed("node"),
-                false => denied(&format!("can only list/watch pods with spec.nodeName field selector of '{node}'")),
+                false => {
+                    denied(&format!("can only list/watch pods with spec.nodeName field selector of '{node}'"))
+                }
             };
         }
         ("", "pods", "") => matches!(verb, "create" | "delete"),
@@ -193,7 +200,9 @@ fn node_allowed(node: &str, user: &User, action: &ResourceAction<'_>, graph: &dy
         ("storage.k8s.io", "csinodes", "") => name == node || verb == "create",
         ("storage.k8s.io", "csidrivers", "") | ("node.k8s.io", "runtimeclasses", "") => reads,
         ("authentication.k8s.io", "tokenreviews", "")
-        | ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => verb == "create",
+        | ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => {
+            verb == "create"
+        }
         _ => false,
     };
     if yes { allowed("node") } else { denied("") }
@@ -213,7 +222,9 @@ fn joining_allowed(user: &User, action: &ResourceAction<'_>, graph: &dyn Graph) 
     is_request
         && match action.verb {
             "create" => true,
-            "get" | "list" | "watch" => !action.name.is_empty() && graph.request_is_by(action.name, &user.name),
+            "get" | "list" | "watch" => {
+                !action.name.is_empty() && graph.request_is_by(action.name, &user.name)
+            }
             _ => false,
         }
 }
@@ -322,7 +333,14 @@ mod tests {
     #[test]
     fn a_refusal_reads_as_kubernetes_writes_it() {
         let alice = User::authenticated("alice", []);
-        let action = ResourceAction { verb: "get", resource: "pods", subresource: "log", namespace: "default", name: "x", ..Default::default() };
+        let action = ResourceAction {
+            verb: "get",
+            resource: "pods",
+            subresource: "log",
+            namespace: "default",
+            name: "x",
+            ..Default::default()
+        };
         assert_eq!(
             refusal(&alice, Action::Resource(action), "").message,
             "pods \"x\" is forbidden: User \"alice\" cannot get resource \"pods/log\" in API group \"\" in the namespace \"default\""

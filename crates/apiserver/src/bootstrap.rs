@@ -79,7 +79,8 @@ async fn endpoint(server: &Inner) -> Result<(), ApiError> {
     let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
     let (request, headers) = (Request::parse(&Method::PUT, "/", ""), HeaderMap::new());
     let call = Call { server, kind, target: &target, request: &request, headers: &headers, user: &user };
-    let write = Write { part: Part::Own, expected: None, warnings: Vec::new(), dry_run: false, tries: WRITE_TRIES };
+    let write =
+        Write { part: Part::Own, expected: None, warnings: Vec::new(), dry_run: false, tries: WRITE_TRIES };
     let moved = rewrite(&call, write, |old| {
         let mut new = old.clone();
         new["subsets"] = subsets.clone();
@@ -140,34 +141,67 @@ fn cluster_roles() -> Vec<Value> {
     let reading = ["get", "list", "watch"];
     let writing = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
     let common_and = |more: &[&'static str]| {
-        [["configmaps", "endpoints", "pods", "pods/log", "serviceaccounts", "services"].as_slice(), more].concat()
+        [["configmaps", "endpoints", "pods", "pods/log", "serviceaccounts", "services"].as_slice(), more]
+            .concat()
     };
-    let discovery = ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz",
-        "/version", "/version/"];
+    let discovery = [
+        "/api",
+        "/api/*",
+        "/apis",
+        "/apis/*",
+        "/healthz",
+        "/livez",
+        "/openapi",
+        "/openapi/*",
+        "/readyz",
+        "/version",
+        "/version/",
+    ];
     vec![
-        role("cluster-admin", json!([
-            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}])),
-        role("admin", json!([
+        role(
+            "cluster-admin",
+            json!([
+            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]),
+        ),
+        role(
+            "admin",
+            json!([
             {"apiGroups": [""], "resources": common_and(&["secrets", "events"]), "verbs": writing},
             {"apiGroups": ["apps"], "resources": ["controllerrevisions", "daemonsets"], "verbs": writing},
-            {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": writing}])),
-        role("edit", json!([
+            {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": writing}]),
+        ),
+        role(
+            "edit",
+            json!([
             {"apiGroups": [""], "resources": common_and(&["secrets", "events"]), "verbs": writing},
-            {"apiGroups": ["apps"], "resources": ["controllerrevisions", "daemonsets"], "verbs": writing}])),
-        role("view", json!([
+            {"apiGroups": ["apps"], "resources": ["controllerrevisions", "daemonsets"], "verbs": writing}]),
+        ),
+        role(
+            "view",
+            json!([
             {"apiGroups": [""], "resources": common_and(&["events"]), "verbs": reading},
-            {"apiGroups": ["apps"], "resources": ["controllerrevisions", "daemonsets"], "verbs": reading}])),
-        role("system:basic-user", json!([
+            {"apiGroups": ["apps"], "resources": ["controllerrevisions", "daemonsets"], "verbs": reading}]),
+        ),
+        role(
+            "system:basic-user",
+            json!([
             {"apiGroups": ["authorization.k8s.io"], "verbs": ["create"],
                 "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]},
-            {"apiGroups": ["authentication.k8s.io"], "resources": ["selfsubjectreviews"], "verbs": ["create"]}])),
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["selfsubjectreviews"], "verbs": ["create"]}]),
+        ),
         role("system:discovery", json!([{"nonResourceURLs": discovery, "verbs": ["get"]}])),
-        role("system:public-info-viewer", json!([
-            {"nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"], "verbs": ["get"]}])),
+        role(
+            "system:public-info-viewer",
+            json!([
+            {"nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"], "verbs": ["get"]}]),
+        ),
         role("system:node", json!([])),
-        role("system:node-bootstrapper", json!([
+        role(
+            "system:node-bootstrapper",
+            json!([
             {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"],
-                "verbs": ["create", "get", "list", "watch"]}])),
+                "verbs": ["create", "get", "list", "watch"]}]),
+        ),
     ]
 }
 

@@ -1,8 +1,10 @@
 //! Every object in memory, fed by one watch of the store.
 //!
-//! 1. One watch over all kinds: their order is the store's order. 2. A read first waits until the cache has
-//! reached [`store::Store::current`]: who wrote sees the write. 3. Lists and watches come from here; writes go to the
-//! store and come back through the watch, there is no second path.
+//! - One watch over all kinds: their order is the store's order.
+//! - A read first waits until the cache has reached [`store::Store::current`]: who wrote sees the write.
+//! - Lists and watches come from here; writes go to the store and come back through the watch. There is no second
+//!   path.
+//!
 //! Kubernetes: `storage/cacher/cacher.go` with consistent reads.
 
 pub mod collection;
@@ -11,7 +13,7 @@ pub mod ring;
 
 use crate::encode;
 use crate::resources::{KINDS, Kind};
-use collection::Collection;
+use collection::{Collection, Written};
 use item::Item;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -100,13 +102,14 @@ impl Cache {
 
     fn apply(&self, batch: store::Batch) -> Result<(), CacheError> {
         let now = jiff::Timestamp::now();
-        let mut changes: BTreeMap<String, Vec<(Arc<str>, Revision, Option<Item>)>> = BTreeMap::new();
+        let mut changes: BTreeMap<String, Vec<Written>> = BTreeMap::new();
         for event in batch.events {
             let prefix = prefix_of(&event.key);
             let Some(collection) = self.collections.get(prefix) else { continue };
             let item = match event.kind {
                 EventKind::Put { value, .. } => {
-                    let read = Item::read(collection.kind, event.key.clone(), event.revision, value, Some(now));
+                    let read =
+                        Item::read(collection.kind, event.key.clone(), event.revision, value, Some(now));
                     let damaged = |source| CacheError::Damaged { key: event.key.to_string(), source };
                     Some(read.map_err(damaged)?)
                 }

@@ -5,12 +5,13 @@
 
 use crate::accept;
 use crate::error::ApiError;
+use crate::finish::accepts_gzip;
 use crate::reply::{self, Reply};
-use crate::request::Route;
+use crate::request::{Request, Route};
 use crate::resources::{KINDS, Kind};
-use crate::Inner;
+use crate::{Inner, openapi};
 use http::HeaderMap;
-use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -99,7 +100,8 @@ fn wanted(headers: &HeaderMap) -> Result<Option<(&'static str, &'static str)>, A
         let known = entry.parameter("g") == "apidiscovery.k8s.io"
             && entry.parameter("as") == "APIGroupDiscoveryList"
             && !matches!(entry.parameter("profile"), "nopeer");
-        if let Some(found) = AGGREGATED.iter().find(|(version, _)| known && *version == entry.parameter("v")) {
+        if let Some(found) = AGGREGATED.iter().find(|(version, _)| known && *version == entry.parameter("v"))
+        {
             return Ok(Some(*found));
         }
     }
@@ -121,7 +123,7 @@ fn tagged(value: &Value, media: &'static str, headers: &HeaderMap) -> Reply {
         reply.headers_mut().insert(ETAG, tag);
     }
     reply.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
-    reply.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("public"));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public"));
     reply
 }
 
@@ -137,7 +139,8 @@ fn group_list() -> Value {
 
 fn api_group(group: &str) -> Value {
     let named = |version: &str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
-    let versions: Vec<Value> = versions().filter(|(g, _)| *g == group).map(|(_, version)| named(version)).collect();
+    let versions: Vec<Value> =
+        versions().filter(|(g, _)| *g == group).map(|(_, version)| named(version)).collect();
     json!({"name": group, "versions": versions, "preferredVersion": versions.first()})
 }
 
@@ -169,7 +172,8 @@ fn resource_list(group: &str, version: &str) -> String {
         entries.push((kind.plural.to_string(), main_entry(kind)));
         for sub in kind.subresources {
             let name = format!("{}/{}", kind.plural, sub.name);
-            let mut entry = format!("{{\"name\":{name:?},\"singularName\":\"\",\"namespaced\":{}", kind.namespaced);
+            let mut entry =
+                format!("{{\"name\":{name:?},\"singularName\":\"\",\"namespaced\":{}", kind.namespaced);
             if !sub.group.is_empty() {
                 entry += &format!(",\"group\":{:?},\"version\":{:?}", sub.group, sub.version);
             }
@@ -259,4 +263,32 @@ fn gvk(group: &str, version: &str, kind: &str) -> Value {
 
 fn scope(namespaced: bool) -> &'static str {
     if namespaced { "Namespaced" } else { "Cluster" }
+}
+
+/// `/openapi/v3` and the documents below it; a document's URL carries its hash, so that it is cached for ever (1.5.1).
+pub fn open_api(path: &str, request: &Request, headers: &HeaderMap) -> Reply {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let document = match parts.as_slice() {
+        [] => return reply::json_bytes(200, openapi::index()),
+        ["api", version] => openapi::document("", version),
+        ["apis", group, version] => openapi::document(group, version),
+        _ => None,
+    };
+    let Some(document) = document else { return reply::text(404, "404 page not found\n") };
+    let hash = request.query.get("hash");
+    if !hash.is_empty() && hash != document.hash {
+        let mut moved = reply::text(301, "");
+        let place = HeaderValue::from_str(&format!("{}?hash={}", request.path, document.hash));
+        moved.headers_mut().extend(place.ok().map(|place| (LOCATION, place)));
+        return moved;
+    }
+    let zipped = accepts_gzip(headers);
+    let mut reply = reply::json_bytes(200, if zipped { document.gzip.clone() } else { document.bytes() });
+    if zipped {
+        reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if !hash.is_empty() {
+        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    }
+    reply
 }

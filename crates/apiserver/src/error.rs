@@ -358,9 +358,12 @@ impl FieldError {
 
 /// A list of strings prints as Go prints it: `[]string{"a", "b"}`.
 fn shown(value: &Value) -> String {
-    let strings = value.as_array().and_then(|items| items.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
+    let strings =
+        value.as_array().and_then(|items| items.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
     match strings {
-        Some(items) => format!("[]string{{{}}}", items.iter().map(|s| format!("{s:?}")).collect::<Vec<_>>().join(", ")),
+        Some(items) => {
+            format!("[]string{{{}}}", items.iter().map(|s| format!("{s:?}")).collect::<Vec<_>>().join(", "))
+        }
         None => value.to_string(),
     }
 }

@@ -17,7 +17,9 @@ impl Graph for Inner {
     }
 
     fn node_uses(&self, node: &str, plural: &str, namespace: &str, name: &str) -> bool {
-        let Some(collection) = find("", "v1", "pods").and_then(|kind| self.cache.of(kind)) else { return false };
+        let Some(collection) = find("", "v1", "pods").and_then(|kind| self.cache.of(kind)) else {
+            return false;
+        };
         let namespace = Some(namespace.to_string());
         let filter = Filter { namespace, labels: Default::default(), fields: Default::default() };
         let pods = collection.select(&filter).items;
@@ -26,7 +28,9 @@ impl Graph for Inner {
     }
 
     fn request_is_by(&self, name: &str, user: &str) -> bool {
-        let Some(kind) = find("certificates.k8s.io", "v1", "certificatesigningrequests") else { return false };
+        let Some(kind) = find("certificates.k8s.io", "v1", "certificatesigningrequests") else {
+            return false;
+        };
         let request = self.cache.of(kind).and_then(|all| all.get(&encode::key(kind, "", name)));
         request.and_then(|r| r.object().ok()).is_some_and(|r| r["spec"]["username"] == user)
     }
@@ -50,7 +54,8 @@ fn refers(spec: &Value, plural: &str, name: &str) -> bool {
 fn named_below(value: &Value, fields: &[&str], name: &str) -> bool {
     match value {
         Value::Object(map) => map.iter().any(|(field, value)| {
-            let here = fields.contains(&field.as_str()) && (value["name"] == name || value["secretName"] == name);
+            let here =
+                fields.contains(&field.as_str()) && (value["name"] == name || value["secretName"] == name);
             here || named_below(value, fields, name)
         }),
         Value::Array(items) => items.iter().any(|item| named_below(item, fields, name)),
@@ -72,9 +77,15 @@ mod tests {
             "containers": [{"name": "c", "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "read", "key": "k"}}}],
                 "envFrom": [{"configMapRef": {"name": "all"}}]}]});
         for (plural, name, expected) in [
-            ("secrets", "mounted", true), ("secrets", "read", true), ("secrets", "pull", true),
-            ("secrets", "v", false), ("configmaps", "projected", true), ("configmaps", "all", true),
-            ("configmaps", "mounted", false), ("serviceaccounts", "sa", true), ("serviceaccounts", "x", false),
+            ("secrets", "mounted", true),
+            ("secrets", "read", true),
+            ("secrets", "pull", true),
+            ("secrets", "v", false),
+            ("configmaps", "projected", true),
+            ("configmaps", "all", true),
+            ("configmaps", "mounted", false),
+            ("serviceaccounts", "sa", true),
+            ("serviceaccounts", "x", false),
         ] {
             assert_eq!(refers(&spec, plural, name), expected, "{plural} {name}");
         }

@@ -1,31 +1,28 @@
 //! The life of one request, and the tower service for clients in this process.
 //!
 //! Order: route, authenticate, authorize, then read the body, so that nobody unknown makes us read megabytes. Every answer
-//! passes [`finished`] (pretty printing, compression) and the access log, which has no query values and no headers.
+//! passes [`finished`] and the access log, which has no query values and no headers.
 
 use crate::authn::{self, MASTERS, User};
 use crate::authz::{self, Action, Decision, ResourceAction};
 use crate::decode::MAX_BODY_BYTES;
 use crate::error::ApiError;
+use crate::finish::finished;
 use crate::options::ListOptions;
 use crate::reply::{self, Reply};
 use crate::request::{Request, Route, Target, Verb};
 use crate::verbs::{self, Call};
-use crate::{ApiServer, Inner, discovery, health, openapi, resources, reviews};
+use crate::{ApiServer, Inner, discovery, health, resources, reviews};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, USER_AGENT, VARY};
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, Limited};
 use std::convert::Infallible;
-use std::io::Write as _;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// How long a request may take that is no stream (kube-apiserver: `--request-timeout`).
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Bodies above this are compressed for clients that take it (0.6).
-const GZIP_ABOVE: u64 = 128 * 1024;
 
 /// Who is at the other end.
 #[derive(Debug, Clone)]
@@ -108,7 +105,9 @@ where
 {
     let user = match identity {
         Identity::Known(user) => user,
-        Identity::Connection(certificate) => authn::user(certificate.as_ref(), headers, &server.config.token_user)?,
+        Identity::Connection(certificate) => {
+            authn::user(certificate.as_ref(), headers, &server.config.token_user)?
+        }
     };
     let user = impersonated(user, headers)?;
     authorize(server, &user, request).await?;
@@ -138,54 +137,34 @@ where
     if !discovery::is_served(&target.group, &target.version) {
         return Ok(reply::text(404, "404 page not found\n"));
     }
-    let kind = resources::find(&target.group, &target.version, &target.plural).ok_or_else(ApiError::no_such_path)?;
+    let kind =
+        resources::find(&target.group, &target.version, &target.plural).ok_or_else(ApiError::no_such_path)?;
     let call = Call { server, kind, target, request, headers, user };
     call.exists(request.verb())?;
     let body = read_body(body).await?;
     if reviews::is_review(kind) { reviews::answer(&call, &body) } else { verbs::answer(&call, body).await }
 }
 
-async fn path(server: &Inner, request: &Request, route: &Route, headers: &HeaderMap) -> Result<Reply, ApiError> {
+async fn path(
+    server: &Inner,
+    request: &Request,
+    route: &Route,
+    headers: &HeaderMap,
+) -> Result<Reply, ApiError> {
     match route {
         Route::Root => Ok(discovery::root()),
         Route::Version => Ok(discovery::version()),
-        Route::Health { endpoint, check } => Ok(health::answer(server, endpoint, check.as_deref(), request).await),
+        Route::Health { endpoint, check } => {
+            Ok(health::answer(server, endpoint, check.as_deref(), request).await)
+        }
         Route::Metrics => Ok(health::metrics(server)),
         Route::Authority => Ok(reply::with_type(200, "application/x-pem-file", server.config.ca_pem.clone())),
         Route::CoreVersions | Route::Groups | Route::Group(_) | Route::Resources { .. } => {
             discovery::answer(server, route, headers)
         }
-        Route::OpenApi(path) => Ok(open_api(path, request, headers)),
+        Route::OpenApi(path) => Ok(discovery::open_api(path, request, headers)),
         Route::Resource(_) | Route::Unknown => Ok(reply::text(404, "404 page not found\n")),
     }
-}
-
-/// `/openapi/v3` and the documents below it; a document's URL carries its hash, so that it is cached for ever (1.5.1).
-fn open_api(path: &str, request: &Request, headers: &HeaderMap) -> Reply {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let document = match parts.as_slice() {
-        [] => return reply::json_bytes(200, openapi::index()),
-        ["api", version] => openapi::document("", version),
-        ["apis", group, version] => openapi::document(group, version),
-        _ => None,
-    };
-    let Some(document) = document else { return reply::text(404, "404 page not found\n") };
-    let hash = request.query.get("hash");
-    if !hash.is_empty() && hash != document.hash {
-        let mut moved = reply::text(301, "");
-        let place = HeaderValue::from_str(&format!("{}?hash={}", request.path, document.hash));
-        moved.headers_mut().extend(place.ok().map(|place| (LOCATION, place)));
-        return moved;
-    }
-    let zipped = accepts_gzip(headers);
-    let mut reply = reply::json_bytes(200, if zipped { document.gzip.clone() } else { document.bytes() });
-    if zipped {
-        reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    if !hash.is_empty() {
-        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
-    }
-    reply
 }
 
 /// 403 unless the user may do it.
@@ -253,7 +232,10 @@ fn impersonated(user: User, headers: &HeaderMap) -> Result<User, ApiError> {
         return Err(authz::refusal(&user, Action::Resource(action), ""));
     }
     if name == authn::ANONYMOUS {
-        return Ok(User { groups: [groups, vec![authn::UNAUTHENTICATED.into()]].concat(), ..User::anonymous() });
+        return Ok(User {
+            groups: [groups, vec![authn::UNAUTHENTICATED.into()]].concat(),
+            ..User::anonymous()
+        });
     }
     let mut groups = groups;
     if let (true, Some(account)) = (groups.is_empty(), name.strip_prefix("system:serviceaccount:")) {
@@ -327,52 +309,6 @@ fn go_duration(text: &str) -> Option<Duration> {
         rest = tail;
     }
     (!text.is_empty()).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
-}
-
-/// Pretty printing (0.7) and compression (0.6) of bodies that are there already; streams pass.
-async fn finished(reply: Reply, request: &Request, headers: &HeaderMap) -> Reply {
-    use http_body::Body as _;
-    let Some(size) = reply.body().size_hint().exact() else { return reply };
-    let is_json = reply.headers().get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"application/json"));
-    if reply.headers().contains_key(CONTENT_ENCODING) {
-        return reply;
-    }
-    let pretty = is_json && request.verb() != Verb::Watch && wants_pretty(request, headers);
-    let zip = is_json && size > GZIP_ABOVE && accepts_gzip(headers);
-    if !pretty && !zip {
-        return reply;
-    }
-    let (mut head, body) = reply.into_parts();
-    let mut bytes = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
-    if pretty && let Ok(value) = serde_json::from_slice::<serde_json::Value>(&bytes) {
-        bytes = Bytes::from(format!("{value:#}\n"));
-    }
-    if zip && let Some(small) = compressed(&bytes) {
-        head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        head.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
-        bytes = small;
-    }
-    Reply::from_parts(head, reply::full(bytes))
-}
-
-fn wants_pretty(request: &Request, headers: &HeaderMap) -> bool {
-    if request.query.has("pretty") {
-        return request.query.flag("pretty");
-    }
-    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    ["curl", "Wget", "Mozilla/5.0"].iter().any(|start| agent.starts_with(start))
-}
-
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accepted.split(',').any(|entry| entry.trim().split(';').next() == Some("gzip"))
-}
-
-/// The fastest level: the reader is on the same machine or near.
-fn compressed(bytes: &[u8]) -> Option<Bytes> {
-    let mut writer = flate2::write::GzEncoder::new(Vec::with_capacity(bytes.len() / 8), flate2::Compression::fast());
-    writer.write_all(bytes).ok()?;
-    writer.finish().ok().map(Bytes::from)
 }
 
 #[cfg(test)]

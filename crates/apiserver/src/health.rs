@@ -59,10 +59,12 @@ pub fn metrics(server: &Inner) -> Reply {
     for collection in server.cache.collections() {
         let kind = collection.kind;
         let resource = crate::error::ResourceName { group: kind.group, plural: kind.plural };
-        let _ = writeln!(out, "apiserver_storage_objects{{resource=\"{resource}\"}} {}", collection.len());
+        let _ = writeln!(out, "apiserver_storage_objects{{resource=\"{resource}\"}} {}", collection.count());
     }
     let watches = crate::WATCHES - server.watches.available_permits();
-    let _ = writeln!(out, "# TYPE apiserver_registered_watchers gauge\napiserver_registered_watchers {watches}");
-    let _ = writeln!(out, "# TYPE everynode_revision counter\neverynode_revision {}", server.cache.revision());
+    let _ =
+        writeln!(out, "# TYPE apiserver_registered_watchers gauge\napiserver_registered_watchers {watches}");
+    let _ =
+        writeln!(out, "# TYPE everynode_revision counter\neverynode_revision {}", server.cache.revision());
     reply::with_type(200, "text/plain; version=0.0.4", out)
 }

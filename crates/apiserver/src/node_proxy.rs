@@ -87,10 +87,8 @@ fn broken_options(query: &Query) -> Vec<FieldError> {
         }
     }
     if query.has("sinceSeconds") && query.has("sinceTime") {
-        errors.push(FieldError::forbidden(
-            "",
-            "at most one of `sinceTime` or `sinceSeconds` may be specified",
-        ));
+        errors
+            .push(FieldError::forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
     }
     let since = query.get("sinceTime");
     if !since.is_empty() && since.parse::<jiff::Timestamp>().is_err() {
@@ -106,7 +104,8 @@ fn container(pod: &Value, given: &str) -> Result<String, ApiError> {
         all.filter_map(|container| container["name"].as_str()).collect()
     };
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let (main, init, ephemeral) = (names("containers"), names("initContainers"), names("ephemeralContainers"));
+    let (main, init, ephemeral) =
+        (names("containers"), names("initContainers"), names("ephemeralContainers"));
     if !given.is_empty() {
         let known = [&main, &init, &ephemeral].iter().any(|names| names.contains(&given));
         let unknown = || ApiError::bad_request(format!("container {given} is not valid for pod {name}"));
@@ -118,7 +117,8 @@ fn container(pod: &Value, given: &str) -> Result<String, ApiError> {
     if main.is_empty() && init.is_empty() {
         return Err(ApiError::bad_request(format!("container name must be specified for pod {name}")));
     }
-    let mut text = format!("a container name must be specified for pod {name}, choose one of: [{}]", main.join(" "));
+    let mut text =
+        format!("a container name must be specified for pod {name}, choose one of: [{}]", main.join(" "));
     if !init.is_empty() {
         text += &format!(" or one of the init containers: [{}]", init.join(" "));
     }
@@ -126,7 +126,12 @@ fn container(pod: &Value, given: &str) -> Result<String, ApiError> {
 }
 
 /// Asks a node's agent, and passes its answer on.
-async fn pass(server: &Inner, node: &str, path: &str, media: Option<&'static str>) -> Result<Reply, ApiError> {
+async fn pass(
+    server: &Inner,
+    node: &str,
+    path: &str,
+    media: Option<&'static str>,
+) -> Result<Reply, ApiError> {
     let address = address(server, node).await?;
     let Some(tls) = server.config.agent_tls.clone() else {
         let text = "this server has no certificate to speak to node agents with";
@@ -148,7 +153,9 @@ async fn pass(server: &Inner, node: &str, path: &str, media: Option<&'static str
     let mut reply = reply::text(head.status.as_u16(), "");
     let theirs = head.headers.get(CONTENT_TYPE).cloned();
     let media = media.map(HeaderValue::from_static).or(theirs);
-    reply.headers_mut().insert(CONTENT_TYPE, media.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, media.unwrap_or(HeaderValue::from_static("application/octet-stream")));
     // The connection lives as long as the body is read, and ends when the client goes.
     let closing = server.closing.clone();
     let frames = BodyStream::new(body).map(move |frame| {
@@ -166,12 +173,15 @@ async fn ask(
     tls: Arc<rustls::ClientConfig>,
 ) -> Result<(http::Response<Incoming>, AbortOnDropHandle<()>), BodyError> {
     let connect = async {
-        let tcp = TcpStream::connect(address).await.map_err(|e| format!("dial tcp {address}: connect: {e}"))?;
+        let tcp =
+            TcpStream::connect(address).await.map_err(|e| format!("dial tcp {address}: connect: {e}"))?;
         tcp.set_nodelay(true)?;
         let name = ServerName::IpAddress(address.ip().into());
         Ok::<_, BodyError>(tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await?)
     };
-    let stream = tokio::time::timeout(CONNECT, connect).await.map_err(|_| format!("dial tcp {address}: i/o timeout"))??;
+    let stream = tokio::time::timeout(CONNECT, connect)
+        .await
+        .map_err(|_| format!("dial tcp {address}: i/o timeout"))??;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let task = AbortOnDropHandle::new(tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -199,7 +209,11 @@ async fn address(server: &Inner, node: &str) -> Result<SocketAddr, ApiError> {
     let found = server.read(kind, "", node).await?;
     let (object, _) = found.ok_or_else(|| ApiError::not_found(crate::admission::resource(kind), node))?;
     agent_address(&object).ok_or_else(|| {
-        ApiError::plain(503, "ServiceUnavailable", format!("node {node} has no InternalIP or no agent port in its status"))
+        ApiError::plain(
+            503,
+            "ServiceUnavailable",
+            format!("node {node} has no InternalIP or no agent port in its status"),
+        )
     })
 }
 
@@ -236,7 +250,9 @@ mod tests {
         check(
             &["a"],
             "tailLines=-1",
-            Err("422 PodLogOptions \"\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0"),
+            Err(
+                "422 PodLogOptions \"\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0",
+            ),
         );
         let both = path(&["a"], "sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z").unwrap_err();
         assert!(both.contains("at most one of `sinceTime` or `sinceSeconds` may be specified"), "{both}");

@@ -96,15 +96,15 @@ impl Resume {
     /// The token's text: opaque to clients.
     pub fn token(&self) -> String {
         use base64::Engine as _;
-        let text = serde_json::json!({"v": "everynode/v1", "rv": self.revision, "start": self.after}).to_string();
+        let text =
+            serde_json::json!({"v": "everynode/v1", "rv": self.revision, "start": self.after}).to_string();
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
     }
 
     fn parse(token: &str) -> Result<Self, ApiError> {
         use base64::Engine as _;
         let invalid = || ApiError::bad_request("invalid continue token: the token is not one of this server");
-        let bytes =
-            base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
         match (value["rv"].as_u64(), value["start"].as_str()) {
             (Some(revision), Some(after)) => Ok(Self { revision, after: after.to_string() }),
@@ -130,7 +130,9 @@ impl ListOptions {
                 "" => None,
                 token => Some(Resume::parse(token)?),
             },
-            timeout_seconds: number(query, "timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0),
+            timeout_seconds: number(query, "timeoutSeconds")?
+                .and_then(|n| u64::try_from(n).ok())
+                .filter(|n| *n > 0),
             bookmarks: query.flag("allowWatchBookmarks"),
             initial_events: query.has("sendInitialEvents").then(|| query.flag("sendInitialEvents")),
         };
@@ -148,7 +150,10 @@ impl ListOptions {
         let mut errors = Vec::new();
         if self.initial_events.is_some() {
             if !watching {
-                errors.push(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+                errors.push(FieldError::forbidden(
+                    "sendInitialEvents",
+                    "sendInitialEvents is forbidden for list",
+                ));
             } else if wanted != "NotOlderThan" {
                 let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
                 errors.push(FieldError::forbidden(MATCH, detail));
@@ -172,7 +177,10 @@ impl ListOptions {
             ));
         }
         if self.resume.is_some() {
-            errors.push(FieldError::forbidden(MATCH, "resourceVersionMatch is forbidden when continue is provided"));
+            errors.push(FieldError::forbidden(
+                MATCH,
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
         }
         if !matches!(wanted, "Exact" | "NotOlderThan") {
             errors.push(FieldError::not_supported(MATCH, wanted, &["Exact", "NotOlderThan", ""]));
@@ -208,7 +216,7 @@ fn revision(text: &str) -> Result<Option<Revision>, ApiError> {
     })
 }
 
-fn number(query: &Query, name: &str) -> Result<Option<i64>, ApiError> {
+pub(crate) fn number(query: &Query, name: &str) -> Result<Option<i64>, ApiError> {
     match query.get(name) {
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| {
@@ -266,7 +274,7 @@ fn manager_of(user_agent: &str) -> String {
 }
 
 /// `dryRun` knows one value, `All` (2.5.1).
-fn dry_run_errors(values: &[&str]) -> Option<FieldError> {
+pub(crate) fn dry_run_errors(values: &[&str]) -> Option<FieldError> {
     let known = values.iter().all(|v| *v == "All");
     (!known).then(|| FieldError {
         field: "dryRun".to_string(),
@@ -274,94 +282,6 @@ fn dry_run_errors(values: &[&str]) -> Option<FieldError> {
         value: Value::from(values.to_vec()),
         detail: "supported values: \"All\"".to_string(),
     })
-}
-
-/// How dependents go (2.6.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Propagation {
-    /// The request says nothing; existing finalizers decide.
-    Unsaid,
-    /// The owner first.
-    Background,
-    /// The dependents first.
-    Foreground,
-    /// The dependents stay.
-    Orphan,
-}
-
-/// Options of a delete, from the body or the query and never from both (2.6.1).
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeleteOptions {
-    /// Everything but the delete.
-    pub dry_run: bool,
-    /// Seconds of grace; only pods know it.
-    pub grace: Option<i64>,
-    /// What happens to dependents.
-    pub propagation: Propagation,
-    /// Only this object.
-    pub uid: Option<String>,
-    /// Only this state of it.
-    pub resource_version: Option<String>,
-}
-
-impl DeleteOptions {
-    /// Reads them from a decoded body.
-    pub fn from_body(body: &Value) -> Result<Self, ApiError> {
-        let dry_run = body["dryRun"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let text = |value: &Value| value.as_str().map(str::to_string);
-        Self::checked(
-            &dry_run.iter().filter_map(Value::as_str).collect::<Vec<_>>(),
-            body["gracePeriodSeconds"].as_i64(),
-            body["propagationPolicy"].as_str().unwrap_or_default(),
-            body["orphanDependents"].as_bool(),
-            (text(&body["preconditions"]["uid"]), text(&body["preconditions"]["resourceVersion"])),
-        )
-    }
-
-    /// Reads them from the query.
-    pub fn from_query(query: &Query) -> Result<Self, ApiError> {
-        let orphan = query.has("orphanDependents").then(|| query.flag("orphanDependents"));
-        let dry_run: Vec<&str> = query.all("dryRun").filter(|v| !v.is_empty()).collect();
-        let grace = number(query, "gracePeriodSeconds")?;
-        Self::checked(&dry_run, grace, query.get("propagationPolicy"), orphan, (None, None))
-    }
-
-    fn checked(
-        dry_run: &[&str],
-        grace: Option<i64>,
-        policy: &str,
-        orphan: Option<bool>,
-        (uid, resource_version): (Option<String>, Option<String>),
-    ) -> Result<Self, ApiError> {
-        let mut errors = Vec::new();
-        errors.extend(dry_run_errors(dry_run));
-        let propagation = match (policy, orphan) {
-            ("", None) => Propagation::Unsaid,
-            ("", Some(true)) => Propagation::Orphan,
-            ("", Some(false)) | ("Background", None) => Propagation::Background,
-            ("Foreground", None) => Propagation::Foreground,
-            ("Orphan", None) => Propagation::Orphan,
-            (_, Some(_)) => {
-                errors.push(FieldError::invalid(
-                    "propagationPolicy",
-                    policy,
-                    "orphanDependents and deletionPropagation cannot be both set",
-                ));
-                Propagation::Unsaid
-            }
-            (other, None) => {
-                let supported = ["Background", "Foreground", "Orphan"];
-                errors.push(FieldError::not_supported("propagationPolicy", other, &supported));
-                Propagation::Unsaid
-            }
-        };
-        if !errors.is_empty() {
-            return Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
-        }
-        // A negative period means one second (2.6.3).
-        let grace = grace.map(|seconds| if seconds < 0 { 1 } else { seconds });
-        Ok(Self { dry_run: !dry_run.is_empty(), grace, propagation, uid, resource_version })
-    }
 }
 
 #[cfg(test)]
@@ -430,14 +350,5 @@ mod tests {
             "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"x\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
         );
         assert_eq!(parse("").unwrap().field_manager, "kubectl");
-    }
-
-    #[test]
-    fn delete_options_come_from_one_place_and_are_checked() {
-        let from = |body: Value| DeleteOptions::from_body(&body);
-        let options = from(serde_json::json!({"propagationPolicy": "Foreground", "gracePeriodSeconds": -3})).unwrap();
-        assert_eq!((options.propagation, options.grace), (Propagation::Foreground, Some(1)));
-        assert!(from(serde_json::json!({"propagationPolicy": "x"})).is_err());
-        assert!(from(serde_json::json!({"propagationPolicy": "Orphan", "orphanDependents": true})).is_err());
     }
 }

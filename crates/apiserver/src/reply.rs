@@ -144,7 +144,10 @@ pub fn list<'a>(
     };
     let metadata = page.metadata();
     out.put_slice(
-        format!("{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":[").as_bytes(),
+        format!(
+            "{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":["
+        )
+        .as_bytes(),
     );
     for (index, item) in items.enumerate() {
         if index > 0 {
@@ -159,7 +162,7 @@ pub fn list<'a>(
 /// Appends one object in a form. `columns` is about Tables: only the first of a watch has them (3.9.8).
 pub fn append(out: &mut BytesMut, kind: &Kind, item: &Item, revision: Revision, form: Form, columns: bool) {
     match form {
-        Form::Object => encode::send(out, &item.value, encode::head(kind).len(), revision),
+        Form::Object => encode::send(out, &item.value, encode::head_length(kind), revision),
         Form::Metadata => encode::send_metadata(out, &item.value, revision),
         Form::Table(include) => {
             let head = json!({"resourceVersion": revision.to_string()});
@@ -177,7 +180,8 @@ pub fn bookmark_table(kind: &Kind, metadata: &Value, columns: bool) -> Bytes {
         _ => json!(""),
     };
     let cells: Vec<Value> = kind.rules.columns().iter().map(zero).collect();
-    let object = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+    let object =
+        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
     let row = json!({"cells": cells, "object": object}).to_string();
     let head = json!({"resourceVersion": metadata["resourceVersion"]});
     table(kind, &head, [row].iter(), columns, b"")
@@ -223,7 +227,7 @@ fn row_of(kind: &Kind, item: &Item, revision: Revision, include: Include) -> Str
     match include {
         Include::None => carried.put_slice(b"null"),
         Include::Metadata => encode::send_metadata(&mut carried, &item.value, revision),
-        Include::Object => encode::send(&mut carried, &item.value, encode::head(kind).len(), revision),
+        Include::Object => encode::send(&mut carried, &item.value, encode::head_length(kind), revision),
     }
     row(kind, &object, &String::from_utf8_lossy(&carried))
 }

@@ -185,12 +185,8 @@ fn resource(group: &str, version: &str, words: &[&str]) -> Route {
         ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
         words => (false, words),
     };
-    let mut target = Target {
-        group: group.to_string(),
-        version: version.to_string(),
-        legacy_watch,
-        ..Target::default()
-    };
+    let mut target =
+        Target { group: group.to_string(), version: version.to_string(), legacy_watch, ..Target::default() };
     let words = match words {
         // `namespaces/x`, `namespaces/x/status`: the namespace itself.
         ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => words,
@@ -219,7 +215,8 @@ pub(crate) fn percent_decoded(text: &str) -> String {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let hex = bytes.get(at + 1..at + 3).filter(|_| byte == b'%');
-        let decoded = hex.and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        let decoded =
+            hex.and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
         out.push(decoded.unwrap_or(byte));
         at += if decoded.is_some() { 3 } else { 1 };
     }

@@ -80,7 +80,10 @@ fn access(call: &Call<'_>, user: &User, review: &Value) -> Result<Value, ApiErro
                 true => "cannot be specified in combination with resourceAttributes",
                 false => "exactly one of nonResourceAttributes or resourceAttributes must be specified",
             };
-            return Err(broken(call, vec![FieldError::invalid("spec.nonResourceAttributes", Value::Null, text)]));
+            return Err(broken(
+                call,
+                vec![FieldError::invalid("spec.nonResourceAttributes", Value::Null, text)],
+            ));
         }
     };
     Ok(match authz::decide(user, action, call.server) {
@@ -124,7 +127,9 @@ fn rules(call: &Call<'_>, spec: &Value) -> Result<Value, ApiError> {
 fn token(call: &Call<'_>, spec: &Value) -> Value {
     let token = spec["token"].as_str().unwrap_or_default();
     match (call.server.config.token_user)(token) {
-        Some(user) => json!({"authenticated": true, "user": user_info(&user), "audiences": spec["audiences"]}),
+        Some(user) => {
+            json!({"authenticated": true, "user": user_info(&user), "audiences": spec["audiences"]})
+        }
         None => json!({"user": {}, "error": "invalid bearer token"}),
     }
 }

@@ -1,8 +1,11 @@
 //! A watch: what is there, what has happened since, and then everything that happens, one JSON line each.
 //!
-//! 1. The headers leave before the first event. 2. A bookmark is sent only when every earlier event of this watcher has been
-//! sent (3.4.1). 3. A stream of initial events ends with exactly one marked bookmark (3.5.2). 4. An event's bytes
-//! are made once for all watchers of a form. 5. A watcher that is too slow is closed (3.3.8).
+//! - The headers leave before the first event.
+//! - A bookmark is sent only when every earlier event of this watcher has been sent (3.4.1).
+//! - A stream of initial events ends with exactly one marked bookmark (3.5.2).
+//! - An event's bytes are made once for all watchers of a form.
+//! - A watcher that is too slow is closed (3.3.8).
+//!
 //! Kubernetes: `storage/cacher/cache_watcher.go`.
 
 use crate::accept::{Form, Include};
@@ -123,7 +126,8 @@ struct Stream {
 
 impl Stream {
     fn open(watcher: Watcher) -> Result<Self, ApiError> {
-        let Watcher { collection, filter, form, start, bookmarks, timeout_seconds, closing, permit } = watcher;
+        let Watcher { collection, filter, form, start, bookmarks, timeout_seconds, closing, permit } =
+            watcher;
         let nothing = Snapshot { revision: 0, items: Vec::new() };
         let (snapshot, subscription) = match start {
             Start::Now | Start::Streamed => collection.watch_now(filter),
@@ -132,7 +136,8 @@ impl Stream {
                 (Snapshot { items: Vec::new(), ..snapshot }, subscription)
             }
             Start::After(revision) => {
-                let subscription = collection.watch_after(filter, revision).map_err(|e| too_old(revision, e))?;
+                let subscription =
+                    collection.watch_after(filter, revision).map_err(|e| too_old(revision, e))?;
                 (Snapshot { revision, ..nothing }, subscription)
             }
         };

@@ -25,8 +25,6 @@ pub struct Collection {
     pub kind: &'static Kind,
     /// Key prefix of all its objects.
     pub prefix: String,
-    /// Length of the bytes before the revision ([`crate::encode::head`]).
-    pub head: usize,
     state: RwLock<State>,
 }
 
@@ -59,6 +57,9 @@ pub struct TooOld {
     pub current: Revision,
 }
 
+/// What one key holds since a revision; none: nothing any more.
+pub type Written = (Arc<str>, Revision, Option<Item>);
+
 /// Items as of one revision.
 pub struct Snapshot {
     /// The revision.
@@ -79,12 +80,12 @@ impl Collection {
             broad: BTreeMap::new(),
             narrow: BTreeMap::new(),
         };
-        let (prefix, head) = (crate::encode::prefix(kind), crate::encode::head(kind).len());
-        Self { kind, prefix, head, state: RwLock::new(state) }
+        let prefix = crate::encode::prefix(kind);
+        Self { kind, prefix, state: RwLock::new(state) }
     }
 
     /// Takes changes in order: what each key holds now (none: it is gone). Wakes whom they concern.
-    pub fn apply(&self, changes: Vec<(Arc<str>, Revision, Option<Item>)>, up_to: Revision) {
+    pub fn apply(&self, changes: Vec<Written>, up_to: Revision) {
         let now = Instant::now();
         let mut state = self.write();
         for (key, revision, item) in changes {
@@ -110,13 +111,8 @@ impl Collection {
     }
 
     /// How many objects there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.read().items.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// What a filter finds now.
@@ -130,7 +126,10 @@ impl Collection {
         let state = self.read();
         let too_old = TooOld { current: state.revision };
         if revision >= state.revision {
-            return Ok(Snapshot { revision: state.revision.min(revision), items: self.found(&state, filter) });
+            return Ok(Snapshot {
+                revision: state.revision.min(revision),
+                items: self.found(&state, filter),
+            });
         }
         if revision < state.ring.oldest() {
             return Err(too_old);

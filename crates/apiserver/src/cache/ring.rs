@@ -1,7 +1,9 @@
 //! The last events of one kind: what a watch replays, and what an exact list rolls back.
 //!
-//! 1. Events stand in the order of their revisions. 2. [`Ring::oldest`] is a promise: every event with a higher
-//! revision is here. 3. An event's bytes are made once per form and type, for all watchers together.
+//! - Events stand in the order of their revisions.
+//! - [`Ring::oldest`] is a promise: every event with a higher revision is here.
+//! - An event's bytes are made once per form and type, for all watchers together.
+//!
 //! Kubernetes: `storage/cacher/watch_cache.go`.
 
 use super::item::{Filter, Item};

@@ -99,7 +99,10 @@ fn exists(call: &Call<'_>, name: &str, existing: &Value) -> ApiError {
 fn no_unique_name(resource: ResourceName<'_>, base: &str) -> ApiError {
     let error = ApiError::already_exists(resource, base);
     ApiError {
-        message: format!("{}, the server was not able to generate a unique name for the object", error.message),
+        message: format!(
+            "{}, the server was not able to generate a unique name for the object",
+            error.message
+        ),
         retry_after: Some(1),
         ..error
     }

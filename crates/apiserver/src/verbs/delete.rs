@@ -6,9 +6,10 @@ use crate::accept::{self, Form, Shape};
 use crate::admission;
 use crate::cache::item::Item;
 use crate::decode;
+use crate::deletion::DeleteOptions;
 use crate::encode;
 use crate::error::ApiError;
-use crate::options::{DeleteOptions, ListOptions};
+use crate::options::ListOptions;
 use crate::reply::{self, Page, Reply};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -109,7 +110,12 @@ fn options(call: &Call<'_>, body: &Bytes) -> Result<DeleteOptions, ApiError> {
 }
 
 /// 2.6.4. Here the details name the Kind.
-fn preconditions(call: &Call<'_>, name: &str, object: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
+fn preconditions(
+    call: &Call<'_>,
+    name: &str,
+    object: &Value,
+    options: &DeleteOptions,
+) -> Result<(), ApiError> {
     let kind = crate::error::ResourceName { group: call.kind.group, plural: call.kind.kind };
     let uid = metadata::text(object, "uid");
     if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {

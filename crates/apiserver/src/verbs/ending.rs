@@ -5,7 +5,7 @@
 //! Kubernetes: `registry/generic/registry/store.go` (deletionFinalizersForGarbageCollection), `registry/rest/delete.go`.
 
 use super::metadata::{self, finalizers, text};
-use crate::options::{DeleteOptions, Propagation};
+use crate::deletion::{DeleteOptions, Propagation};
 use crate::resources::Kind;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -144,7 +144,9 @@ pub fn approved(old: &Value, new: &Value, now: &str) -> Value {
     let mut conditions = new["status"]["conditions"].as_array().cloned().unwrap_or_default();
     for condition in conditions.iter_mut().filter(|c| c.is_object()) {
         let before = old["status"]["conditions"].as_array().into_iter().flatten();
-        let known = before.filter(|b| b["type"] == condition["type"] && b["status"] == condition["status"]).count() > 0;
+        let known =
+            before.filter(|b| b["type"] == condition["type"] && b["status"] == condition["status"]).count()
+                > 0;
         if condition["lastUpdateTime"].is_null() {
             condition["lastUpdateTime"] = now.into();
         }
@@ -180,7 +182,9 @@ mod tests {
         match plan(find("", "v1", "pods").unwrap(), object, &options(grace, Propagation::Unsaid), now) {
             Plan::Remove => None,
             Plan::Nothing => Some(Err(())),
-            Plan::Mark(marked) => Some(Ok((text(&marked, "deletionTimestamp").to_string(), grace_left(&marked)))),
+            Plan::Mark(marked) => {
+                Some(Ok((text(&marked, "deletionTimestamp").to_string(), grace_left(&marked))))
+            }
         }
     }
 
@@ -213,7 +217,10 @@ mod tests {
             match (plan, expected) {
                 (Plan::Remove, None) => {}
                 (Plan::Mark(marked), Some(expected)) => {
-                    assert_eq!((finalizers(&marked), &marked["metadata"]["generation"]), (expected.to_vec(), &json!(2)));
+                    assert_eq!(
+                        (finalizers(&marked), &marked["metadata"]["generation"]),
+                        (expected.to_vec(), &json!(2))
+                    );
                 }
                 (plan, _) => panic!("{present:?} {propagation:?}: {plan:?}"),
             }
@@ -231,7 +238,9 @@ mod tests {
         let kind = find("", "v1", "namespaces").unwrap();
         let object = json!({"metadata": {"name": "a"}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}});
         let now = Timestamp::UNIX_EPOCH;
-        let Plan::Mark(marked) = plan(kind, &object, &options(None, Propagation::Unsaid), now) else { panic!() };
+        let Plan::Mark(marked) = plan(kind, &object, &options(None, Propagation::Unsaid), now) else {
+            panic!()
+        };
         assert_eq!(marked["status"]["phase"], "Terminating");
         assert_eq!(plan(kind, &marked, &options(None, Propagation::Unsaid), now), Plan::Nothing);
         assert!(!is_over(kind, &marked));

@@ -79,7 +79,9 @@ pub fn in_namespace(object: &mut Value, kind: &Kind, namespace: &str) -> Result<
 
 /// Fills in what the server owns on create (2.1.2).
 pub fn stamp(object: &mut Value, kind: &Kind, uid: &str, now: &str) {
-    for field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "resourceVersion"] {
+    for field in
+        ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "resourceVersion"]
+    {
         set(object, field, Value::Null);
     }
     set(object, "uid", uid.into());
@@ -203,7 +205,10 @@ fn annotation_errors(annotations: &Value) -> Vec<FieldError> {
 fn finalizer_errors(index: usize, finalizer: &str) -> Vec<FieldError> {
     let field = format!("metadata.finalizers[{index}]");
     if let Err(texts) = name::qualified_name(finalizer) {
-        return texts.into_iter().map(|text| FieldError::invalid("metadata.finalizers", finalizer, text)).collect();
+        return texts
+            .into_iter()
+            .map(|text| FieldError::invalid("metadata.finalizers", finalizer, text))
+            .collect();
     }
     let known = finalizer.contains('/') || STANDARD_FINALIZERS.contains(&finalizer);
     let text = "name is neither a standard finalizer name nor is it fully qualified";
@@ -215,7 +220,12 @@ fn owner_errors(owners: &Value) -> Vec<FieldError> {
     let mut controllers = 0;
     for (index, owner) in owners.as_array().into_iter().flatten().enumerate() {
         let missing = |field: &str| owner[field].as_str().unwrap_or_default().is_empty();
-        for (field, detail) in [("apiVersion", "version must not be empty"), ("kind", "must not be empty"), ("name", "must not be empty"), ("uid", "must not be empty")] {
+        for (field, detail) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
             if missing(field) {
                 let path = format!("metadata.ownerReferences[{index}].{field}");
                 errors.push(FieldError::invalid(path, "", detail));

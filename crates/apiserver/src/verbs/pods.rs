@@ -5,8 +5,9 @@
 use super::update::{Part, Write, rewrite};
 use super::{Call, WRITE_TRIES, create, delete, metadata};
 use crate::decode;
+use crate::deletion::DeleteOptions;
 use crate::error::{ApiError, FieldError, ResourceName};
-use crate::options::{DeleteOptions, WriteOptions};
+use crate::options::WriteOptions;
 use crate::reply::{self, Reply};
 use crate::schema::Gvk;
 use bytes::Bytes;
@@ -15,7 +16,8 @@ use serde_json::{Value, json};
 /// POST `pods/NAME/binding`.
 pub async fn bind(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
     let options = WriteOptions::parse(&call.request.query, "CreateOptions", call.header("user-agent"))?;
-    let binding = decode::body_as(call.header("content-type"), body, Gvk::new("v1", "Binding"), options.validation)?;
+    let binding =
+        decode::body_as(call.header("content-type"), body, Gvk::new("v1", "Binding"), options.validation)?;
     let binding = binding.object;
     let target = &binding["target"];
     let node = target["name"].as_str().unwrap_or_default().to_string();
@@ -32,10 +34,13 @@ pub async fn bind(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
     let wanted = metadata::text(&binding, "uid").to_string();
     change_pod(call, options.dry_run, |pod| {
         if !wanted.is_empty() && wanted != metadata::text(pod, "uid") {
-            return Err(binding_conflict(call, format!(
-                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {}",
-                metadata::text(pod, "uid")
-            )));
+            return Err(binding_conflict(
+                call,
+                format!(
+                    "Precondition failed: UID in precondition: {wanted}, UID in object meta: {}",
+                    metadata::text(pod, "uid")
+                ),
+            ));
         }
         bound(call, pod, &node)
     })
@@ -46,7 +51,10 @@ pub async fn bind(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
 fn bound(call: &Call<'_>, pod: &Value, node: &str) -> Result<Value, ApiError> {
     let name = &call.target.name;
     if metadata::is_terminating(pod) {
-        return Err(binding_conflict(call, format!("pod {name} is being deleted, cannot be assigned to a host")));
+        return Err(binding_conflict(
+            call,
+            format!("pod {name} is being deleted, cannot be assigned to a host"),
+        ));
     }
     if let Some(now) = pod["spec"]["nodeName"].as_str().filter(|now| !now.is_empty()) {
         return Err(binding_conflict(call, format!("pod {name} is already assigned to node {now:?}")));
@@ -95,7 +103,8 @@ async fn change_pod(
 fn set_condition(pod: &mut Value, mut condition: Value) {
     let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let now = create::seconds(jiff::Timestamp::now());
-    let old = conditions.iter().find(|c| c["type"] == condition["type"] && c["status"] == condition["status"]);
+    let old =
+        conditions.iter().find(|c| c["type"] == condition["type"] && c["status"] == condition["status"]);
     condition["lastTransitionTime"] =
         old.and_then(|c| c["lastTransitionTime"].as_str()).unwrap_or(now.as_str()).into();
     conditions.retain(|c| c["type"] != condition["type"]);

@@ -40,9 +40,10 @@ pub async fn list(call: &Call<'_>) -> Result<Reply, ApiError> {
     let size = if options.limit == 0 { left.len() } else { options.limit.min(left.len()) };
     let items = left.get(..size).unwrap_or_default();
     let remaining = left.len() - items.len();
-    let resume = items.last().filter(|_| remaining > 0).map(|last| {
-        Resume { revision: snapshot.revision, after: last.key.to_string() }.token()
-    });
+    let resume = items
+        .last()
+        .filter(|_| remaining > 0)
+        .map(|last| Resume { revision: snapshot.revision, after: last.key.to_string() }.token());
     let page = Page {
         revision: snapshot.revision,
         remaining: resume.is_some().then_some(remaining).filter(|_| !filter.selects()),
@@ -132,9 +133,9 @@ async fn snapshot(
         }
         At::Exact(revision) => {
             reached(call, revision).await?;
-            collection.select_at(filter, revision).map_err(|_| {
-                ApiError::expired("The resourceVersion for the provided list is too old.")
-            })
+            collection
+                .select_at(filter, revision)
+                .map_err(|_| ApiError::expired("The resourceVersion for the provided list is too old."))
         }
     }
 }

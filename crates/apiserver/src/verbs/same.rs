@@ -9,8 +9,21 @@ use serde_json::{Map, Value};
 
 /// Fields whose `{}` is an empty map and not an empty struct.
 const MAPS: &[&str] = &[
-    "labels", "annotations", "matchLabels", "nodeSelector", "data", "binaryData", "stringData", "limits", "requests",
-    "capacity", "allocatable", "overhead", "hard", "used", "selector",
+    "labels",
+    "annotations",
+    "matchLabels",
+    "nodeSelector",
+    "data",
+    "binaryData",
+    "stringData",
+    "limits",
+    "requests",
+    "capacity",
+    "allocatable",
+    "overhead",
+    "hard",
+    "used",
+    "selector",
 ];
 /// Maps whose values are quantities.
 const QUANTITIES: &[&str] = &["limits", "requests", "capacity", "allocatable", "overhead", "hard", "used"];
@@ -42,10 +55,7 @@ fn is_nothing(value: &Value) -> bool {
 
 /// Whether two objects mean the same, apart from `resourceVersion`.
 pub fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Object(a), Value::Object(b)) => same_fields(a, b, ""),
-        _ => a == b,
-    }
+    same_values(a, b, "", "")
 }
 
 fn same_fields(a: &Map<String, Value>, b: &Map<String, Value>, parent: &str) -> bool {
@@ -106,7 +116,11 @@ mod tests {
         check(json!({"limits": {"cpu": "1000m"}}), json!({"limits": {"cpu": "1"}}), true);
         check(json!({"limits": {"cpu": "1"}}), json!({"limits": {"cpu": 1}}), true);
         check(json!({"limits": {"cpu": "1"}}), json!({"limits": {"cpu": "2"}}), false);
-        check(json!({"metadata": {"resourceVersion": "1"}}), json!({"metadata": {"resourceVersion": "2"}}), true);
+        check(
+            json!({"metadata": {"resourceVersion": "1"}}),
+            json!({"metadata": {"resourceVersion": "2"}}),
+            true,
+        );
         check(json!({"args": ["a", "b"]}), json!({"args": ["b", "a"]}), false);
         check(json!({"spec": {"a": 1}}), json!({"spec": {"a": "1"}}), false);
     }
@@ -116,7 +130,8 @@ mod tests {
         let mut object = json!({"spec": {"a": null, "b": [], "c": {}, "d": [{"e": null}]}});
         tidied(&mut object);
         assert_eq!(object, json!({"spec": {"c": {}, "d": [{}]}}));
-        let revision = json!({"kind": "ControllerRevision", "data": {"metadata": {"creationTimestamp": null}, "x": []}});
+        let revision =
+            json!({"kind": "ControllerRevision", "data": {"metadata": {"creationTimestamp": null}, "x": []}});
         let mut kept = revision.clone();
         tidied(&mut kept);
         assert_eq!(kept, revision);

@@ -1,8 +1,9 @@
 //! PUT and PATCH of an object or of one part of it (wire 2.2–2.4, 4.1).
 //!
-//! 1. A part changes only what is its own (2.4). 2. A write that changes nothing is not stored (2.2.7). 3. The last
-//! finalizer's removal from a terminating object is its end (2.2.9). 4. Only a write that names no revision is tried again
-//! after a conflict; the others hear 409.
+//! - A part changes only what is its own (2.4).
+//! - A write that changes nothing is not stored (2.2.7).
+//! - The last finalizer's removal from a terminating object is its end (2.2.9).
+//! - Only a write that names no revision is tried again after a conflict; the others hear 409.
 
 use super::{Call, WRITE_TRIES, Written, create, ending, metadata, same};
 use crate::admission;
@@ -58,7 +59,8 @@ pub async fn put(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, Api
         }
     }
     let expected = expected_revision(call, &object)?;
-    let write = Write { part, expected, warnings: decoded.warnings, dry_run: options.dry_run, tries: WRITE_TRIES };
+    let write =
+        Write { part, expected, warnings: decoded.warnings, dry_run: options.dry_run, tries: WRITE_TRIES };
     rewrite(call, write, |_| Ok((object.clone(), Vec::new()))).await?.reply(call)
 }
 
@@ -70,7 +72,8 @@ pub async fn patch(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, A
         let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
         return Err(ApiError::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
     }
-    let write = Write { part, expected: None, warnings: Vec::new(), dry_run: options.dry_run, tries: WRITE_TRIES };
+    let write =
+        Write { part, expected: None, warnings: Vec::new(), dry_run: options.dry_run, tries: WRITE_TRIES };
     let patched = rewrite(call, write, |current| {
         let (mut object, warnings) = patch.apply(current, call.kind, options.validation)?;
         named_as_url(call, &mut object)?;

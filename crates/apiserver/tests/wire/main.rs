@@ -1,0 +1,11 @@
+//! The server as its clients see it: whole requests in, whole answers out, over the memory store.
+//!
+//! One [`harness`]; each file asks one question. Rule numbers are those of the wire specification.
+
+mod bad_input;
+mod harness;
+mod lists;
+mod objects;
+mod people;
+mod real_client;
+mod watches;
