@@ -63,7 +63,7 @@ fn fits(spec: &PodSpec, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejectio
     }
     for (resource, asked) in pods::requests(spec) {
         let in_units = |amount: &Amount| {
-            if resource == "cpu" { i128::from(amount.milli()) } else { i128::from(amount.value()) }
+            if resource == "cpu" { amount.milli() } else { amount.value() }
         };
         let requested = in_units(&asked);
         if requested == 0 {
@@ -85,7 +85,7 @@ fn fits(spec: &PodSpec, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejectio
 
 fn whole(quantity: Option<&Quantity>) -> i128 {
     let amount = quantity.and_then(|quantity| Amount::parse(&quantity.0).ok());
-    amount.map_or(0, |amount| i128::from(amount.value()))
+    amount.map_or(0, |amount| amount.value())
 }
 
 fn lack(resource: &str, requested: i128, used: i128, capacity: i128) -> Rejection {

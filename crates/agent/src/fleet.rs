@@ -254,7 +254,9 @@ impl Pods {
             }
             self.look(&uid);
         }
-        if let Some(waiting) = self.queue.pop_first() {
+        // One that waited may have nothing to write any more: then the place is the next one's.
+        while self.writes.len() < WRITES_AT_ONCE {
+            let Some(waiting) = self.queue.pop_first() else { break };
             self.look(&waiting);
         }
     }

@@ -92,11 +92,11 @@ pub fn credentials(image: &str, secrets: &[Data]) -> Vec<AuthConfig> {
     let wanted = repository(image);
     let mut found: Vec<(String, AuthConfig)> = secrets
         .iter()
-        .flat_map(|secret| registries(secret))
+        .flat_map(registries)
         .filter(|(registry, _)| is_below(&wanted, registry))
         .map(|(registry, entry)| (registry.clone(), entry.auth(&registry)))
         .collect();
-    found.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()));
+    found.sort_by_key(|(registry, _)| std::cmp::Reverse(registry.len()));
     found.into_iter().map(|(_, auth)| auth).collect()
 }
 

@@ -7,12 +7,13 @@ use super::write::Written;
 use crate::events::{Kind, Recorder};
 use crate::images::{self, Failure};
 use crate::plan::{self, Action, Bound, Memory, Plan, Seen, Stage, Volumes};
+use crate::probe::{self, Health, Verdict};
 use crate::runtime::simulated::{Behaviour, Stages, behaviour, missing_image};
 use crate::runtime::{Container, Exit, PodKey, Sandbox, State};
 use crate::sandbox;
 use crate::status::{self, Place};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container as Spec, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -109,8 +110,9 @@ impl SimulatedPod {
             if self.sandboxes.is_empty() {
                 self.sandboxes.push(self.sandbox(0, self.starts_at));
             }
-            let image = status.image;
-            self.containers.push(self.container(&status.name, &image, attempt, state, self.starts_at));
+            let container = self.container(&status.name, &status.image, attempt, state, self.starts_at);
+            self.pass_probes(&container.id);
+            self.containers.push(container);
         }
     }
 
@@ -278,23 +280,19 @@ impl SimulatedPod {
         tell(Kind::Normal, "Started", format!("Started container {name}"));
         let running = State::Running { started_at: now };
         let state = if behaviour(&image) == Behaviour::Crashes { ended(&running, 1, now) } else { running };
-        let mut container = self.container(name, &image, attempt, state, now);
-        self.pass_probes(of_spec, &mut container);
+        let container = self.container(name, &image, attempt, state, now);
+        self.pass_probes(&container.id);
         self.containers.insert(0, container);
         true
     }
 
     /// A simulated container is well: its probes pass at once.
-    fn pass_probes(&mut self, spec: Option<&Spec>, container: &mut Container) {
-        use crate::probe::{Health, Kind as Probe, Verdict};
-        if spec.is_none() {
-            return;
-        }
+    fn pass_probes(&mut self, id: &str) {
         let mut health = Health::default();
-        for kind in [Probe::Startup, Probe::Readiness] {
+        for kind in [probe::Kind::Startup, probe::Kind::Readiness] {
             health.keep(kind, Verdict::Passing);
         }
-        self.memory.health.insert(container.id.clone(), health);
+        self.memory.health.insert(id.into(), health);
     }
 
     fn sandbox(&self, attempt: u32, now: Timestamp) -> Sandbox {

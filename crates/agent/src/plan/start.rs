@@ -95,7 +95,8 @@ impl Turn<'_> {
         for init in inits {
             if is_sidecar(init) {
                 let progress = self.step(init, Policy::Always, plan);
-                if !began && !(progress == Progress::Running && self.is_started(init)) {
+                let is_up = progress == Progress::Running && self.is_started(init);
+                if !began && !is_up {
                     return false;
                 }
                 continue;

@@ -62,6 +62,10 @@ impl Follower {
                 Copied::Enough => return Ok(()),
             }
             if let Some(next) = self.rotated(&file).await? {
+                // Lines may have come between the last read and the rotation.
+                if let Copied::Enough = copy(&mut file, &mut printer, send).await? {
+                    return Ok(());
+                }
                 file = next;
                 continue;
             }
@@ -70,7 +74,7 @@ impl Follower {
                 return Ok(());
             }
             quiet += 1;
-            ended = quiet % LOOKS_BEFORE_ASKING == 0 && !self.is_running().await;
+            ended = quiet.is_multiple_of(LOOKS_BEFORE_ASKING) && !self.is_running().await;
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

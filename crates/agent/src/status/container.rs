@@ -147,8 +147,8 @@ fn image(spec: &Spec) -> String {
 
 fn resources(spec: &Spec) -> Option<ResourceRequirements> {
     let asked = spec.resources.clone()?;
-    (asked.limits.is_some() || asked.requests.is_some())
-        .then(|| ResourceRequirements { claims: None, ..asked })
+    let says_something = asked.limits.is_some() || asked.requests.is_some();
+    says_something.then_some(ResourceRequirements { claims: None, ..asked })
 }
 
 fn requests(
