@@ -59,9 +59,14 @@ impl Harness {
     /// With the four namespaces and the default account in `default`. It is the store's second server, so that there
     /// are revisions from before its time.
     pub async fn new() -> Self {
+        Self::with(config()).await
+    }
+
+    /// The same with a configuration of its own.
+    pub async fn with(config: Config) -> Self {
         let store = Arc::new(MemoryStore::new());
-        ApiServer::open(store.clone(), config()).await.unwrap().close();
-        let server = ApiServer::open(store, config()).await.unwrap();
+        ApiServer::open(store.clone(), config.clone()).await.unwrap().close();
+        let server = ApiServer::open(store, config).await.unwrap();
         let harness = Self { server, user: masters() };
         let account = json!({"metadata": {"name": "default"}});
         harness.create("/api/v1/namespaces/default/serviceaccounts", account).await;

@@ -2,9 +2,11 @@
 //!
 //! One [`harness`]; each file asks one question. Rule numbers are those of the wire specification.
 
+mod authority;
 mod bad_input;
 mod harness;
 mod lists;
+mod logs;
 mod objects;
 mod people;
 mod real_client;

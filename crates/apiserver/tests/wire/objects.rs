@@ -344,3 +344,25 @@ async fn a_service_gets_an_address_and_the_first_one_is_ours() {
         (&json!("10.96.0.2"), &json!(["10.96.0.2"]))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_at_once_lose_nothing() {
+    let api = Harness::new().await;
+    api.create(CONFIG_MAPS, config_map("x", json!({}))).await;
+    let writers = (0..4).map(|writer| {
+        let api = api.as_user(api.user.clone());
+        tokio::spawn(async move {
+            for round in 0..10 {
+                let key = format!("w{writer}-{round}");
+                let patch = json!({"data": {key: "done"}});
+                // 409 after five tries is an answer too; then the client tries again, as kubectl does.
+                while api.call(&format!("PATCH {CONFIG_MAPS}/x"), patch.clone()).await.code == 409 {}
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let data = api.get(&format!("{CONFIG_MAPS}/x")).await.json["data"].clone();
+    assert_eq!(data.as_object().unwrap().len(), 41);
+}
