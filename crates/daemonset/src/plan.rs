@@ -1,0 +1,389 @@
+//! What shall be done, in which order, and why: the answer of [`plan`](crate::plan), and how it reads as text.
+//!
+//! 1. Actions stand in the order in which they are carried out. Creates may run in parallel batches (MG-20), deletes
+//!    all at once (MG-21); the rest one by one.
+//! 2. After a failed action for which [`Action::is_barrier`] holds nothing else of the plan is done (MG-1.5, OW-8).
+//!    Any other failure stops its kind at most: the status is written in any case (MG-1.10).
+//! 3. Texts of events and reasons are Kubernetes' where it has them (MG-9, MG-11, MG-21).
+
+use crate::backoff;
+use crate::placement::Placement;
+use crate::revision::NewRevision;
+use crate::snapshot::Standstill;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::DaemonSetStatus;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The answer to one snapshot.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// Why nothing is planned; everything below is then empty, but for events.
+    pub standstill: Option<Standstill>,
+    /// What to do, in order.
+    pub actions: Vec<Action>,
+    /// Every node of the snapshot: whether it wants a daemon, why not, and what happens there now.
+    pub nodes: BTreeMap<String, Verdict>,
+    /// The status as it should be; an action writes it if it differs.
+    pub status: DaemonSetStatus,
+    /// Events to emit on the DaemonSet before acting.
+    pub events: Vec<Event>,
+    /// Failures to remember once the plan is carried out ([`backoff::Backoff::apply`]).
+    pub backoff: Vec<(String, backoff::Entry)>,
+    /// When to plan again even if nothing happens.
+    pub wake_at: Option<Timestamp>,
+    /// What is wrong with the DaemonSet and keeps a part of the work from being planned. The loop reports it as the
+    /// error of this round.
+    pub problems: Vec<String>,
+}
+
+/// What happens to one node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// Whether the node wants a daemon.
+    pub placement: Placement,
+    /// What happens there now.
+    pub doing: Doing,
+}
+
+/// What happens on a node now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Doing {
+    /// Nothing is there, and nothing shall be.
+    Nothing,
+    /// A daemon is there and stays.
+    Serving {
+        /// The pod.
+        pod: String,
+    },
+    /// A pod is created.
+    Creating,
+    /// A pod has been created, and the cache does not show it yet.
+    Coming,
+    /// A pod is deleted.
+    Deleting {
+        /// The pod.
+        pod: String,
+        /// Why.
+        cause: Cause,
+    },
+    /// The old pod must be gone before a new one comes (MG-4).
+    WaitingForEnd {
+        /// The pod.
+        pod: String,
+    },
+    /// A daemon has failed; its next try comes later (MG-9).
+    BackingOff {
+        /// The failed pod.
+        pod: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// The old pod stays until others are available (RU-8, RU-15).
+    WaitingForBudget {
+        /// The old pod.
+        pod: String,
+    },
+    /// Both pods stay until the new one is available (RU-14).
+    WaitingForNew {
+        /// The old pod.
+        old: String,
+    },
+    /// It will be done in a later plan (MG-17).
+    NextBurst,
+}
+
+/// Why a pod is deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The node does not want a daemon any more (MG-6 C).
+    NotWanted(String),
+    /// It has failed (MG-9).
+    Failed,
+    /// It has ended by itself (MG-11).
+    Succeeded,
+    /// Another pod of the DaemonSet is kept on the node (MG-13, MG-14).
+    Duplicate {
+        /// The kept one.
+        kept: String,
+    },
+    /// Its node is gone, before it got there (MG-15).
+    NodeGone,
+    /// It is of an older template, and not available (RU-8).
+    OutdatedUnavailable,
+    /// It is of an older template, and its turn has come (RU-8).
+    Outdated,
+    /// A pod of the new template takes its place (RU-14, MG-14).
+    Superseded,
+    /// It is of an older template on a node that wants none; more are available than needed (RU-16).
+    Surplus,
+}
+
+/// One thing to do through the API. Names are within the DaemonSet's namespace.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Read the DaemonSet from the server (not the cache): same uid and not terminating, or stop (OW-7). Stands before
+    /// the first adoption.
+    ConfirmAlive,
+    /// Strategic merge patch of a pod: adopt or release. 404 is fine; 422 is fine for a release (OW-6, OW-7).
+    ClaimPod {
+        /// Name of the pod.
+        name: String,
+        /// Adopt or release.
+        claim: Change,
+        /// The body; it carries the uid as a precondition.
+        patch: Value,
+    },
+    /// The same for a ControllerRevision (RV-9).
+    ClaimRevision {
+        /// Name of the revision.
+        name: String,
+        /// Adopt or release.
+        claim: Change,
+        /// The body.
+        patch: Value,
+    },
+    /// Create a ControllerRevision. If the name is taken, stop: the next plan will know by whom (RV-14).
+    CreateRevision(Box<NewRevision>),
+    /// Merge patch: a revision without the hash label gets its name as hash (RV-10).
+    LabelRevision {
+        /// Name of the revision.
+        name: String,
+        /// The hash.
+        hash: String,
+    },
+    /// Merge patch: the current revision gets the highest number (RV-12).
+    NumberRevision {
+        /// Name of the revision.
+        name: String,
+        /// Its new number.
+        revision: i64,
+    },
+    /// Merge patch of a pod's hash label, before a duplicate revision goes (RV-13).
+    RelabelPod {
+        /// Name of the pod.
+        name: String,
+        /// Its uid, a precondition.
+        uid: String,
+        /// The hash of the revision that stays.
+        hash: String,
+    },
+    /// Delete a ControllerRevision: a duplicate, or one that the history limit drops (RV-12, RV-19). 404 is fine.
+    DeleteRevision {
+        /// Name of the revision.
+        name: String,
+        /// Its uid, a precondition.
+        uid: String,
+    },
+    /// Another object has the name of our new revision: raise `status.collisionCount` (RV-14).
+    RaiseCollisionCount {
+        /// The new count.
+        to: i32,
+    },
+    /// Create a pod. JSON, so that template fields which our types do not know survive.
+    CreatePod {
+        /// For this node.
+        node: String,
+        /// The pod.
+        pod: Value,
+    },
+    /// Delete a pod. 404 is fine (MG-21).
+    DeletePod {
+        /// Name of the pod.
+        name: String,
+        /// Its uid, a precondition.
+        uid: String,
+        /// Its node.
+        node: String,
+        /// Why.
+        cause: Cause,
+    },
+    /// Write the status (ST-14). Stands last and is done whatever failed before, barriers excepted.
+    WriteStatus(Box<DaemonSetStatus>),
+}
+
+/// What happens to an object's owner reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Ours is added.
+    Adopt,
+    /// Ours is removed.
+    Release,
+}
+
+/// An event on the DaemonSet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// `Normal` or `Warning`.
+    pub kind: EventKind,
+    /// CamelCase.
+    pub reason: &'static str,
+    /// The text.
+    pub message: String,
+}
+
+/// The type of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// Something happened.
+    Normal,
+    /// Something is wrong.
+    Warning,
+}
+
+impl EventKind {
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+impl Event {
+    pub(crate) fn normal(reason: &'static str, message: String) -> Self {
+        Self { kind: EventKind::Normal, reason, message }
+    }
+
+    pub(crate) fn warning(reason: &'static str, message: String) -> Self {
+        Self { kind: EventKind::Warning, reason, message }
+    }
+}
+
+impl Action {
+    /// Whether nothing else may be done after this one has failed.
+    pub fn is_barrier(&self) -> bool {
+        !matches!(self, Self::CreatePod { .. } | Self::DeletePod { .. } | Self::WriteStatus(_))
+    }
+
+    /// The event after success (MG-21). `name` is the name that the server gave to a created pod.
+    pub fn succeeded(&self, name: &str) -> Option<Event> {
+        match self {
+            Self::CreatePod { .. } => Some(Event::normal("SuccessfulCreate", format!("Created pod: {name}"))),
+            Self::DeletePod { name, .. } => {
+                Some(Event::normal("SuccessfulDelete", format!("Deleted pod: {name}")))
+            }
+            _ => None,
+        }
+    }
+
+    /// The event after a failure (MG-21). A create in a namespace that is terminating, and a delete of a pod that is
+    /// gone already, are none.
+    pub fn failed(&self, error: &str) -> Option<Event> {
+        match self {
+            Self::CreatePod { .. } => {
+                Some(Event::warning("FailedCreate", format!("Error creating: {error}")))
+            }
+            Self::DeletePod { .. } => {
+                Some(Event::warning("FailedDelete", format!("Error deleting: {error}")))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(standstill) = &self.standstill {
+            writeln!(f, "standstill: {standstill}")?;
+        }
+        self.actions.iter().try_for_each(|action| writeln!(f, "do: {action}"))?;
+        self.events.iter().try_for_each(|event| writeln!(f, "event: {event}"))?;
+        self.problems.iter().try_for_each(|problem| writeln!(f, "problem: {problem}"))?;
+        for (node, verdict) in &self.nodes {
+            writeln!(f, "node {node}: {}: {}", verdict.placement, verdict.doing)?;
+        }
+        if let Some(wake_at) = self.wake_at {
+            writeln!(f, "wake at {wake_at}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.kind.as_str(), self.reason, self.message)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConfirmAlive => f.write_str("confirm that the DaemonSet is alive"),
+            Self::ClaimPod { name, claim, .. } => write!(f, "{claim} pod {name}"),
+            Self::ClaimRevision { name, claim, .. } => write!(f, "{claim} revision {name}"),
+            Self::CreateRevision(new) => write!(f, "create {new}"),
+            Self::LabelRevision { name, hash } => write!(f, "label revision {name} with hash {hash}"),
+            Self::NumberRevision { name, revision } => write!(f, "number revision {name} as {revision}"),
+            Self::RelabelPod { name, hash, .. } => write!(f, "label pod {name} with hash {hash}"),
+            Self::DeleteRevision { name, .. } => write!(f, "delete revision {name}"),
+            Self::RaiseCollisionCount { to } => write!(f, "raise collisionCount to {to}"),
+            Self::CreatePod { node, .. } => write!(f, "create pod on {node}"),
+            Self::DeletePod { name, node, cause, .. } => write!(f, "delete pod {name} on {node}: {cause}"),
+            Self::WriteStatus(status) => {
+                let number = |n: Option<i32>| n.unwrap_or_default();
+                write!(
+                    f,
+                    "write status: desired {} current {} misscheduled {} ready {} updated {} available {} \
+                     unavailable {} observed {}",
+                    status.desired_number_scheduled,
+                    status.current_number_scheduled,
+                    status.number_misscheduled,
+                    status.number_ready,
+                    number(status.updated_number_scheduled),
+                    number(status.number_available),
+                    number(status.number_unavailable),
+                    status.observed_generation.unwrap_or_default(),
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Adopt => "adopt",
+            Self::Release => "release",
+        })
+    }
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("no pod"),
+            Self::Serving { pod } => write!(f, "pod {pod}"),
+            Self::Creating => f.write_str("creating a pod"),
+            Self::Coming => f.write_str("a pod has been created and is not seen yet"),
+            Self::Deleting { pod, cause } => write!(f, "deleting pod {pod}: {cause}"),
+            Self::WaitingForEnd { pod } => write!(f, "waiting for the end of pod {pod}"),
+            Self::BackingOff { pod, until } => write!(f, "pod {pod} has failed; next try at {until}"),
+            Self::WaitingForBudget { pod } => {
+                write!(f, "pod {pod} is outdated and waits until enough others are available")
+            }
+            Self::WaitingForNew { old } => {
+                write!(f, "old pod {old} stays until its replacement is available")
+            }
+            Self::NextBurst => f.write_str("its turn comes after those that are under way"),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotWanted(reason) => write!(f, "not wanted here: {reason}"),
+            Self::Failed => f.write_str("it has failed"),
+            Self::Succeeded => f.write_str("it has ended by itself"),
+            Self::Duplicate { kept } => write!(f, "pod {kept} is kept on this node"),
+            Self::NodeGone => f.write_str("its node is gone"),
+            Self::OutdatedUnavailable => f.write_str("outdated and not available"),
+            Self::Outdated => f.write_str("outdated"),
+            Self::Superseded => f.write_str("its replacement takes over"),
+            Self::Surplus => f.write_str("outdated, and more are available than needed"),
+        }
+    }
+}

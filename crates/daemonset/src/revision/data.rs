@@ -1,0 +1,236 @@
+//! `ControllerRevision.data`: the template as a patch that brings it back, byte for byte as Go writes it.
+//!
+//! 1. `kubectl rollout undo` computes the same bytes from the live DaemonSet and compares (RV-23): keys sorted, no
+//!    blanks, HTML escaped, numbers through a float, `creationTimestamp: null` in the template's metadata (RV-6).
+//! 2. Made from the JSON of the server, so that fields which our types do not know survive (TK-3).
+//! 3. Revisions that others wrote are compared by bytes first and then by meaning (TK-2).
+//!
+//! Kubernetes: `daemon/update.go` (`getPatch`), kubectl `polymorphichelpers/history.go` (`getDaemonSetPatch`),
+//! Go `encoding/json`.
+
+use serde_json::{Map, Number, Value, json};
+use std::fmt::Write as _;
+
+/// Lists of containers, whose `resources` Go writes even when they are empty.
+const CONTAINERS: &[&str] = &["containers", "initContainers"];
+
+/// `{}` means something here: everything is selected, or a volume has a source.
+const MEANT_EMPTY: &[&str] = &["labelSelector", "namespaceSelector", "emptyDir"];
+
+/// The data of a template (RV-6).
+pub fn data(template: &Value) -> Value {
+    let mut template = match template {
+        Value::Object(fields) => Value::Object(fields.clone()),
+        _ => json!({}),
+    };
+    write_metadata(&mut template);
+    if let Some(spec) = template.get_mut("spec") {
+        CONTAINERS.iter().for_each(|list| write_resources(spec, list));
+        write_claims(spec);
+    }
+    template["$patch"] = json!("replace");
+    json!({"spec": {"template": template}})
+}
+
+/// Whether two data mean the same template (TK-2): nulls, empty texts, lists and maps count as absent.
+pub fn same_meaning(a: &Value, b: &Value) -> bool {
+    a == b || meaning(a, "") == meaning(b, "")
+}
+
+/// JSON as Go's `encoding/json` writes a generic map: keys in byte order, no blanks, HTML escaped.
+pub fn go_json(value: &Value) -> String {
+    let mut text = String::new();
+    write(&mut text, value);
+    text
+}
+
+/// Go 1.33 writes the zero creation time as null; 1.34 leaves it out (RV-6).
+fn write_metadata(object: &mut Value) {
+    if !object["metadata"].is_object() {
+        object["metadata"] = json!({});
+    }
+    if object["metadata"].get("creationTimestamp").is_none() {
+        object["metadata"]["creationTimestamp"] = Value::Null;
+    }
+}
+
+fn write_resources(spec: &mut Value, list: &str) {
+    for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+        if container.is_object() && container["resources"].is_null() {
+            container["resources"] = json!({});
+        }
+    }
+}
+
+/// Templates of claims inside ephemeral volumes have metadata and resources of their own.
+fn write_claims(spec: &mut Value) {
+    for volume in spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
+        let claim = volume.pointer_mut("/ephemeral/volumeClaimTemplate");
+        if let Some(claim) = claim.filter(|claim| claim.is_object()) {
+            write_metadata(claim);
+            if claim["spec"].is_object() && claim["spec"]["resources"].is_null() {
+                claim["spec"]["resources"] = json!({});
+            }
+        }
+    }
+}
+
+/// What remains when everything that means nothing is taken away; `None` if nothing remains.
+fn meaning(value: &Value, name: &str) -> Option<Value> {
+    match value {
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(key, _)| *key != "$patch");
+            let kept: Map<String, Value> =
+                kept.filter_map(|(key, value)| Some((key.clone(), meaning(value, key)?))).collect();
+            (!kept.is_empty() || MEANT_EMPTY.contains(&name)).then_some(Value::Object(kept))
+        }
+        Value::Array(items) if items.is_empty() => None,
+        // Items keep their places, empty or not.
+        Value::Array(items) => {
+            Some(items.iter().map(|item| meaning(item, "").unwrap_or_else(|| json!({}))).collect())
+        }
+        other => Some(other.clone()),
+    }
+}
+
+fn write(text: &mut String, value: &Value) {
+    match value {
+        Value::Null => text.push_str("null"),
+        Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
+        Value::Number(number) => write_number(text, number),
+        Value::String(string) => write_string(text, string),
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write(text, item);
+            }
+            text.push(']');
+        }
+        Value::Object(fields) => write_fields(text, fields),
+    }
+}
+
+fn write_fields(text: &mut String, fields: &Map<String, Value>) {
+    // Sorted here: whether a map keeps its order is a feature of serde_json that any crate can switch on.
+    let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
+    sorted.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+    text.push('{');
+    for (index, (key, value)) in sorted.into_iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        write_string(text, key);
+        text.push(':');
+        write(text, value);
+    }
+    text.push('}');
+}
+
+/// Go reads every number into a float first, so that integers beyond 2⁵³ lose their last digits (TK-10).
+fn write_number(text: &mut String, number: &Number) {
+    const EXACT: u64 = 1 << 53;
+    let exact = number.as_i64().is_some_and(|n| n.unsigned_abs() <= EXACT);
+    let written = match number.as_f64() {
+        Some(float) if !exact => write!(text, "{float}"),
+        _ => write!(text, "{number}"),
+    };
+    // Writing to a String cannot fail.
+    debug_assert!(written.is_ok());
+}
+
+fn write_string(text: &mut String, string: &str) {
+    text.push('"');
+    for c in string.chars() {
+        match c {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            '\u{8}' => text.push_str("\\b"),
+            '\u{c}' => text.push_str("\\f"),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
+                let written = write!(text, "\\u{:04x}", u32::from(c));
+                debug_assert!(written.is_ok());
+            }
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_what_kubectl_computes() {
+        // Taken from the rules of RV-6; kubectl 1.33 prints the same for this template.
+        let template = json!({
+            "metadata": {"labels": {"app": "x"}},
+            "spec": {
+                "containers": [{"name": "c", "image": "img:1", "args": ["a<b && c>d", "tab\there"]}],
+                "terminationGracePeriodSeconds": 30,
+                "hostNetwork": true,
+            },
+        });
+        assert_eq!(
+            go_json(&data(&template)),
+            "{\"spec\":{\"template\":{\"$patch\":\"replace\",\"metadata\":{\"creationTimestamp\":null,\"labels\":\
+             {\"app\":\"x\"}},\"spec\":{\"containers\":[{\"args\":[\"a\\u003cb \\u0026\\u0026 c\\u003ed\",\
+             \"tab\\there\"],\"image\":\"img:1\",\"name\":\"c\",\"resources\":{}}],\"hostNetwork\":true,\
+             \"terminationGracePeriodSeconds\":30}}}}"
+        );
+    }
+
+    #[test]
+    fn a_template_without_metadata_has_some_in_data() {
+        let text = go_json(&data(&json!({"spec": {}})));
+        assert_eq!(
+            text,
+            r#"{"spec":{"template":{"$patch":"replace","metadata":{"creationTimestamp":null},"spec":{}}}}"#
+        );
+    }
+
+    #[test]
+    fn numbers_and_texts_are_written_as_by_go() {
+        let cases = [
+            (json!(9_007_199_254_740_992_i64), "9007199254740992"),
+            (json!(9_007_199_254_740_993_i64), "9007199254740992"),
+            (json!(-5), "-5"),
+            (json!(1.5), "1.5"),
+            (json!("\u{2028}\u{1}\u{7f}ä"), "\"\\u2028\\u0001\u{7f}ä\""),
+            (json!({"b": 1, "a": [], "B": {}}), r#"{"B":{},"a":[],"b":1}"#),
+        ];
+        for (value, text) in cases {
+            assert_eq!(go_json(&value), text, "TK-10");
+        }
+    }
+
+    #[test]
+    fn meaning_ignores_what_says_nothing() {
+        let template = |pod: Value| json!({"metadata": {"labels": {"a": "b"}}, "spec": pod});
+        let ours = data(&template(json!({"containers": [{"name": "c"}]})));
+        let same = [
+            json!({"spec": {"template": template(json!({"containers": [{"name": "c"}]}))}}),
+            json!({"spec": {"template": template(json!({"containers": [{"name": "c", "args": [], "env": null}],
+                "nodeSelector": {}, "nodeName": ""})), "$patch": "replace"}}),
+        ];
+        for other in same {
+            assert!(same_meaning(&ours, &other), "TK-2 {other}");
+        }
+        let different = [
+            json!({"containers": [{"name": "d"}]}),
+            json!({"containers": [{"name": "c"}, {}]}),
+            json!({"containers": [{"name": "c"}], "volumes": [{"name": "v", "emptyDir": {}}]}),
+        ];
+        for other in different {
+            assert!(!same_meaning(&ours, &data(&template(other.clone()))), "TK-2 {other}");
+        }
+    }
+}
