@@ -229,6 +229,90 @@ async fn a_crashing_container_waits_and_a_missing_image_is_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ports_probes_hooks_and_ends_are_those_of_a_node() {
+    let Some(node) = Node::start().await else { return };
+    let shared = node.containerd.dir.path().join("shared");
+    let volume = json!([{"name": "shared", "hostPath": {"path": &shared, "type": "DirectoryOrCreate"}}]);
+    let mounts = json!([{"name": "shared", "mountPath": "/shared", "subPathExpr": "$(POD)"}]);
+    let env = json!([{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]);
+    node.create("port", json!({"containers": [{"name": "main", "ports": [{"containerPort": 8080, "hostPort": 18080}],
+        "command": script("mkdir /tmp/www; echo port > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www")}]}));
+    node.create(
+        "hooks",
+        json!({"terminationGracePeriodSeconds": 5, "volumes": volume, "containers": [{
+        "name": "main", "command": script(FOR_EVER), "env": env, "volumeMounts": mounts,
+        "lifecycle": {"postStart": {"exec": {"command": script("echo began >> /shared/log")}},
+            "preStop": {"exec": {"command": script("echo ends >> /shared/log")}}}}]}),
+    );
+    node.create(
+        "sick",
+        json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "main",
+        "command": script(FOR_EVER), "livenessProbe": {"exec": {"command": script("echo ill; exit 1")},
+            "periodSeconds": 1, "failureThreshold": 2}}]}),
+    );
+    node.create(
+        "stubborn",
+        json!({"terminationGracePeriodSeconds": 2,
+        "containers": [{"name": "main", "command": script("trap '' TERM; while true; do sleep 0.1; done")}]}),
+    );
+    node.create(
+        "done",
+        json!({"restartPolicy": "Never", "containers": [
+        {"name": "good", "command": script("exit 0")}, {"name": "bad", "command": script("exit 4")}]}),
+    );
+    node.create("elsewhere", json!({"nodeSelector": {"disk": "ssd"}, "containers": [{"name": "main"}]}));
+    node.create(
+        "host",
+        json!({"hostNetwork": true, "hostPID": true,
+        "containers": [{"name": "main", "command": script(FOR_EVER)}]}),
+    );
+
+    let pod = node.until("elsewhere", "not refused", |pod| pod["status"]["phase"] == "Failed").await;
+    assert_eq!(pod["status"]["reason"], "NodeAffinity");
+    let message =
+        "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+    assert_eq!(pod["status"]["message"], message);
+
+    node.until_ready("port").await;
+    let containerd = &node.containerd;
+    // Debian's static busybox cannot resolve addresses; the shell can connect by itself.
+    let request = "exec 3<>/dev/tcp/10.77.0.1/18080 && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3";
+    let fetch = ["timeout", "5", "bash", "-c", request];
+    let answer = eventually("an answer at the host port", || async { containerd.on_node(&fetch) }).await;
+    assert!(answer.ends_with("\r\n\r\nport\n"), "{answer}");
+    let pod = node.until_ready("host").await;
+    assert_eq!(pod["status"]["podIP"], "192.0.2.1");
+
+    let pod = node.until("done", "not failed", |pod| pod["status"]["phase"] == "Failed").await;
+    let code =
+        |index: usize| pod["status"]["containerStatuses"][index]["state"]["terminated"]["exitCode"].as_i64();
+    assert_eq!((code(0), code(1)), (Some(0), Some(4)));
+
+    node.until("sick", "not restarted", |pod| status(pod)["restartCount"] == 1).await;
+    let expected = [
+        "Unhealthy: Liveness probe failed: ill\n",
+        "Killing: Container main failed liveness probe, will be restarted",
+    ];
+    eventually("the events of the sick", || async {
+        let events = node.api.events("sick");
+        expected.iter().all(|text| events.iter().any(|event| event == text)).then_some(())
+    })
+    .await;
+
+    node.until_ready("hooks").await;
+    node.until_ready("stubborn").await;
+    for name in ["hooks", "stubborn", "sick", "done", "port", "host", "elsewhere"] {
+        node.api.delete_pod(&path(name), 2);
+    }
+    for name in ["hooks", "stubborn", "sick", "done", "port", "host", "elsewhere"] {
+        node.until_gone(name).await;
+    }
+    assert_eq!(std::fs::read_to_string(shared.join("hooks/log")).unwrap(), "began\nends\n");
+    assert_eq!(node.containerd.ctr(&["containers", "ls", "-q"]), "");
+    assert!(containerd.on_node(&fetch).is_none(), "the host port is free again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn neither_agent_nor_server_restarts_a_container_by_going_away() {
     let Some(mut node) = Node::start().await else { return };
     node.create("stays", json!({"containers": [{"name": "main", "command": script(FOR_EVER)}]}));

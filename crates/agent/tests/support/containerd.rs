@@ -50,7 +50,7 @@ impl Containerd {
         self.dir.path().join("containerd.sock")
     }
 
-    /// Ends the daemon alone, as a crash does; containers go on where the process namespace lives.
+    /// What `ctr` answers.
     pub fn ctr(&self, arguments: &[&str]) -> String {
         let output = Command::new("ctr")
             .arg("-a")
@@ -61,6 +61,16 @@ impl Containerd {
             .unwrap();
         assert!(output.status.success(), "ctr {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What a command on this node's network answers.
+    pub fn on_node(&self, command: &[&str]) -> Option<String> {
+        let output = Command::new("nsenter")
+            .arg(format!("--net=/run/netns/{}", self.netns))
+            .args(command)
+            .output()
+            .unwrap();
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn wait_until_ready(&self) {
