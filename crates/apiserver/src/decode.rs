@@ -188,15 +188,6 @@ pub(crate) fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
 }
 
-/// Reads a patch or another partial document: JSON, or YAML when JSON does not begin it.
-pub(crate) fn loose(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
-    let scanned = match bytes.iter().find(|b| !b.is_ascii_whitespace()) {
-        Some(b'{' | b'[') | None => json::scan(bytes),
-        Some(_) => yaml::scan(bytes),
-    }?;
-    Ok((scanned.value, scanned.duplicates))
-}
-
 /// `apiVersion` and `kind` may be absent; when there, they are the expected ones (wire 2.1.5).
 fn check_kind(object: &mut Value, expected: Gvk<'_>, bytes: &[u8]) -> Result<(), ApiError> {
     let Value::Object(map) = object else {
