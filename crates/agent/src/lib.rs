@@ -80,8 +80,6 @@ pub struct Config {
     pub cgroup_parent: String,
     /// `status.capacity.pods`.
     pub max_pods: u32,
-    /// Folder with manifests of static pods, if there are any.
-    pub static_pods: Option<PathBuf>,
     /// Where logs are served to the API server; without it `kubectl logs` cannot reach this node.
     pub log_server: Option<LogServer>,
     /// Name servers for pods with `dnsPolicy: ClusterFirst`; empty: they get the node's own.
@@ -119,7 +117,6 @@ impl Config {
             log_dir: PathBuf::from("/var/log"),
             cgroup_parent: "/kubepods".into(),
             max_pods: 110,
-            static_pods: None,
             log_server: None,
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".into(),

@@ -232,40 +232,7 @@ async fn a_crashing_container_waits_and_a_missing_image_is_explained() {
 async fn ports_probes_hooks_and_ends_are_those_of_a_node() {
     let Some(node) = Node::start().await else { return };
     let shared = node.containerd.dir.path().join("shared");
-    let volume = json!([{"name": "shared", "hostPath": {"path": &shared, "type": "DirectoryOrCreate"}}]);
-    let mounts = json!([{"name": "shared", "mountPath": "/shared", "subPathExpr": "$(POD)"}]);
-    let env = json!([{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]);
-    node.create("port", json!({"containers": [{"name": "main", "ports": [{"containerPort": 8080, "hostPort": 18080}],
-        "command": script("mkdir /tmp/www; echo port > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www")}]}));
-    node.create(
-        "hooks",
-        json!({"terminationGracePeriodSeconds": 5, "volumes": volume, "containers": [{
-        "name": "main", "command": script(FOR_EVER), "env": env, "volumeMounts": mounts,
-        "lifecycle": {"postStart": {"exec": {"command": script("echo began >> /shared/log")}},
-            "preStop": {"exec": {"command": script("echo ends >> /shared/log")}}}}]}),
-    );
-    node.create(
-        "sick",
-        json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "main",
-        "command": script(FOR_EVER), "livenessProbe": {"exec": {"command": script("echo ill; exit 1")},
-            "periodSeconds": 1, "failureThreshold": 2}}]}),
-    );
-    node.create(
-        "stubborn",
-        json!({"terminationGracePeriodSeconds": 2,
-        "containers": [{"name": "main", "command": script("trap '' TERM; while true; do sleep 0.1; done")}]}),
-    );
-    node.create(
-        "done",
-        json!({"restartPolicy": "Never", "containers": [
-        {"name": "good", "command": script("exit 0")}, {"name": "bad", "command": script("exit 4")}]}),
-    );
-    node.create("elsewhere", json!({"nodeSelector": {"disk": "ssd"}, "containers": [{"name": "main"}]}));
-    node.create(
-        "host",
-        json!({"hostNetwork": true, "hostPID": true,
-        "containers": [{"name": "main", "command": script(FOR_EVER)}]}),
-    );
+    create_one_of_each(&node, &shared);
 
     let pod = node.until("elsewhere", "not refused", |pod| pod["status"]["phase"] == "Failed").await;
     assert_eq!(pod["status"]["reason"], "NodeAffinity");
@@ -310,6 +277,44 @@ async fn ports_probes_hooks_and_ends_are_those_of_a_node() {
     assert_eq!(std::fs::read_to_string(shared.join("hooks/log")).unwrap(), "began\nends\n");
     assert_eq!(node.containerd.ctr(&["containers", "ls", "-q"]), "");
     assert!(containerd.on_node(&fetch).is_none(), "the host port is free again");
+}
+
+/// A pod for each thing that a node must do beside running a container.
+fn create_one_of_each(node: &Node, shared: &Path) {
+    let volume = json!([{"name": "shared", "hostPath": {"path": shared, "type": "DirectoryOrCreate"}}]);
+    let mounts = json!([{"name": "shared", "mountPath": "/shared", "subPathExpr": "$(POD)"}]);
+    let env = json!([{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]);
+    node.create("port", json!({"containers": [{"name": "main", "ports": [{"containerPort": 8080, "hostPort": 18080}],
+        "command": script("mkdir /tmp/www; echo port > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www")}]}));
+    node.create(
+        "hooks",
+        json!({"terminationGracePeriodSeconds": 5, "volumes": volume, "containers": [{
+        "name": "main", "command": script(FOR_EVER), "env": env, "volumeMounts": mounts,
+        "lifecycle": {"postStart": {"exec": {"command": script("echo began >> /shared/log")}},
+            "preStop": {"exec": {"command": script("echo ends >> /shared/log")}}}}]}),
+    );
+    node.create(
+        "sick",
+        json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "main",
+        "command": script(FOR_EVER), "livenessProbe": {"exec": {"command": script("echo ill; exit 1")},
+            "periodSeconds": 1, "failureThreshold": 2}}]}),
+    );
+    node.create(
+        "stubborn",
+        json!({"terminationGracePeriodSeconds": 2,
+        "containers": [{"name": "main", "command": script("trap '' TERM; while true; do sleep 0.1; done")}]}),
+    );
+    node.create(
+        "done",
+        json!({"restartPolicy": "Never", "containers": [
+        {"name": "good", "command": script("exit 0")}, {"name": "bad", "command": script("exit 4")}]}),
+    );
+    node.create("elsewhere", json!({"nodeSelector": {"disk": "ssd"}, "containers": [{"name": "main"}]}));
+    node.create(
+        "host",
+        json!({"hostNetwork": true, "hostPID": true,
+        "containers": [{"name": "main", "command": script(FOR_EVER)}]}),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
