@@ -96,11 +96,8 @@ impl Cluster {
             .stdin(Stdio::null())
             .output()
             .unwrap_or_else(|e| panic!("everynode: {e}"));
-        let said = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "everynode {}: {}\n{said}", arguments.join(" "), output.status);
         said
     }
