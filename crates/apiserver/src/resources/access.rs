@@ -17,8 +17,13 @@ const IN_NAMESPACE: Kind = Kind { group: GROUP, traits: TRAITS, ..ORDINARY };
 const IN_CLUSTER: Kind = Kind { namespaced: false, ..IN_NAMESPACE };
 
 /// Rights within a namespace.
-pub const ROLES: Kind =
-    Kind { kind: "Role", plural: "roles", singular: "role", rules: &Roles { cluster: false }, ..IN_NAMESPACE };
+pub const ROLES: Kind = Kind {
+    kind: "Role",
+    plural: "roles",
+    singular: "role",
+    rules: &Roles { cluster: false },
+    ..IN_NAMESPACE
+};
 /// Rights everywhere.
 pub const CLUSTER_ROLES: Kind = Kind {
     kind: "ClusterRole",
@@ -72,7 +77,8 @@ impl Rules for Roles {
 impl Roles {
     fn validate_rule(&self, errors: &mut Vec<FieldError>, rule: &Value, path: &str) {
         if items(rule, "verbs").is_empty() {
-            errors.push(FieldError::required(format!("{path}.verbs"), "verbs must contain at least one value"));
+            errors
+                .push(FieldError::required(format!("{path}.verbs"), "verbs must contain at least one value"));
         }
         if !items(rule, "nonResourceURLs").is_empty() {
             return self.validate_url_rule(errors, rule, path);
@@ -94,7 +100,8 @@ impl Roles {
             let detail = "namespaced rules cannot apply to non-resource URLs";
             errors.push(FieldError::invalid(field.as_str(), urls.clone(), detail));
         }
-        let more = ["apiGroups", "resources", "resourceNames"].iter().any(|list| !items(rule, list).is_empty());
+        let more =
+            ["apiGroups", "resources", "resourceNames"].iter().any(|list| !items(rule, list).is_empty());
         if more {
             let detail = "rules cannot apply to both regular resources and non-resource URLs";
             errors.push(FieldError::invalid(field, urls, detail));
@@ -106,7 +113,10 @@ fn validate_aggregation(errors: &mut Vec<FieldError>, aggregation: &Value) {
     let path = "aggregationRule.clusterRoleSelectors";
     let selectors = items(aggregation, "clusterRoleSelectors");
     if selectors.is_empty() {
-        errors.push(FieldError::required(path, "at least one clusterRoleSelector required if aggregationRule is non-nil"));
+        errors.push(FieldError::required(
+            path,
+            "at least one clusterRoleSelector required if aggregationRule is non-nil",
+        ));
     }
     for (index, selector) in selectors.iter().enumerate() {
         labels::validate_selector(errors, selector, &format!("{path}[{index}]"), Values::Checked);
@@ -233,10 +243,16 @@ mod tests {
         check(false, json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}), &[]);
         check(false, json!({}), &["rules[0].verbs", "rules[0].apiGroups", "rules[0].resources"]);
         check(true, json!({"verbs": ["get"], "nonResourceURLs": ["/metrics"]}), &[]);
-        check(false, json!({"verbs": ["get"], "nonResourceURLs": ["/metrics"]}), &["rules[0].nonResourceURLs"]);
-        check(true, json!({"verbs": ["get"], "nonResourceURLs": ["/x"], "resources": ["pods"]}), &[
-            "rules[0].nonResourceURLs",
-        ]);
+        check(
+            false,
+            json!({"verbs": ["get"], "nonResourceURLs": ["/metrics"]}),
+            &["rules[0].nonResourceURLs"],
+        );
+        check(
+            true,
+            json!({"verbs": ["get"], "nonResourceURLs": ["/x"], "resources": ["pods"]}),
+            &["rules[0].nonResourceURLs"],
+        );
     }
 
     #[test]

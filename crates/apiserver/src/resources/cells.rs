@@ -168,7 +168,10 @@ mod tests {
     #[test]
     fn ages_are_unknown_without_a_moment() {
         let now: Timestamp = "2026-01-01T00:13:00Z".parse().unwrap();
-        assert_eq!(age(&json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}), now), json!("13m"));
+        assert_eq!(
+            age(&json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}), now),
+            json!("13m")
+        );
         assert_eq!(age(&json!({}), now), json!("<unknown>"));
         assert_eq!(age(&json!({"metadata": {"creationTimestamp": "soon"}}), now), json!("<unknown>"));
     }

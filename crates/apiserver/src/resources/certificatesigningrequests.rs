@@ -6,7 +6,9 @@
 
 use super::cells::{self, AGE, NAME, NONE, column};
 use super::fields::{int, items, keep, remove, text, texts};
-use super::{Column, Kind, NameRule, ORDINARY, PLAIN, Row, Rules, STATUS_VERBS, Subresource, Traits, status_of};
+use super::{
+    Column, Kind, NameRule, ORDINARY, PLAIN, Row, Rules, STATUS_VERBS, Subresource, Traits, status_of,
+};
 use crate::error::FieldError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,10 +43,29 @@ pub const KIND: Kind = Kind {
 const SHORTEST_SECONDS: i64 = 600;
 /// The usages that a certificate may have (`certificates/v1 KeyUsage`).
 const USAGES: &[&str] = &[
-    "signing", "digital signature", "content commitment", "key encipherment", "key agreement", "data encipherment",
-    "cert sign", "crl sign", "encipher only", "decipher only", "any", "server auth", "client auth", "code signing",
-    "email protection", "s/mime", "ipsec end system", "ipsec tunnel", "ipsec user", "timestamping", "ocsp signing",
-    "microsoft sgc", "netscape sgc",
+    "signing",
+    "digital signature",
+    "content commitment",
+    "key encipherment",
+    "key agreement",
+    "data encipherment",
+    "cert sign",
+    "crl sign",
+    "encipher only",
+    "decipher only",
+    "any",
+    "server auth",
+    "client auth",
+    "code signing",
+    "email protection",
+    "s/mime",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "timestamping",
+    "ocsp signing",
+    "microsoft sgc",
+    "netscape sgc",
 ];
 
 struct Requests;
@@ -135,8 +156,10 @@ impl Rules for Requests {
 }
 
 fn validate_request(errors: &mut Vec<FieldError>, request: &str) {
-    let pem = STANDARD.decode(request).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-    if !pem.contains("-----BEGIN CERTIFICATE REQUEST-----") && !pem.contains("-----BEGIN NEW CERTIFICATE REQUEST-----")
+    let pem =
+        STANDARD.decode(request).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    if !pem.contains("-----BEGIN CERTIFICATE REQUEST-----")
+        && !pem.contains("-----BEGIN NEW CERTIFICATE REQUEST-----")
     {
         let detail = "PEM block type must be CERTIFICATE REQUEST";
         errors.push(FieldError::invalid("spec.request", request, detail));
@@ -172,7 +195,11 @@ fn validate_signer(errors: &mut Vec<FieldError>, signer: &str) {
         errors.push(FieldError::invalid(PATH, domain, format!("validating label {domain:?}: {text}")));
     }
     if !domain.contains('.') {
-        errors.push(FieldError::invalid(PATH, domain, "should be a domain with at least two segments separated by dots"));
+        errors.push(FieldError::invalid(
+            PATH,
+            domain,
+            "should be a domain with at least two segments separated by dots",
+        ));
     }
     for text in name::dns1123_subdomain(path).err().unwrap_or_default() {
         errors.push(FieldError::invalid(PATH, path, format!("validating label {path:?}: {text}")));
@@ -260,12 +287,15 @@ mod tests {
             object["status"] = status;
             object
         };
-        let approved = with(json!({"conditions": [{"type": "Approved", "status": "True"}], "certificate": "QQ=="}));
+        let approved =
+            with(json!({"conditions": [{"type": "Approved", "status": "True"}], "certificate": "QQ=="}));
         assert_eq!(Requests.validate_status(&approved, &with(json!({}))), []);
         let fields = |errors: Vec<FieldError>| errors.into_iter().map(|e| e.field).collect::<Vec<_>>();
         let gone = fields(Requests.validate_status(&with(json!({"certificate": "Qg=="})), &approved));
         assert_eq!(gone, ["status.conditions", "status.certificate"]);
-        let both = with(json!({"conditions": [{"type": "Approved", "status": "True"}, {"type": "Denied", "status": "True"}]}));
+        let both = with(
+            json!({"conditions": [{"type": "Approved", "status": "True"}, {"type": "Denied", "status": "True"}]}),
+        );
         assert_eq!(fields(Requests.validate_status(&both, &with(json!({})))), ["status.conditions"]);
     }
 
@@ -275,7 +305,8 @@ mod tests {
         let cells = |object: &Value| Value::Array(Requests.row(object, Timestamp::UNIX_EPOCH).cells);
         let signer = "kubernetes.io/kube-apiserver-client-kubelet";
         assert_eq!(cells(&object), json!(["csr", "<unknown>", signer, "u", "24h", "Pending"]));
-        object["status"] = json!({"conditions": [{"type": "Approved", "status": "True"}], "certificate": "QQ=="});
+        object["status"] =
+            json!({"conditions": [{"type": "Approved", "status": "True"}], "certificate": "QQ=="});
         assert_eq!(cells(&object)[5], "Approved,Issued");
     }
 

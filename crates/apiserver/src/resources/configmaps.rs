@@ -110,9 +110,10 @@ mod tests {
             assert_eq!(texts, expected, "{object}");
         };
         check(json!({"data": {"a.b_c-D": "x"}, "binaryData": {"e": "AA=="}}), &[]);
-        check(json!({"data": {"a": "x"}, "binaryData": {"a": "AA=="}}), &[
-            "data[a]: duplicate of key present in binaryData",
-        ]);
+        check(
+            json!({"data": {"a": "x"}, "binaryData": {"a": "AA=="}}),
+            &["data[a]: duplicate of key present in binaryData"],
+        );
         check(json!({"data": {"..": "x"}}), &["data[..]: must not be '..'"]);
         check(json!({"data": {"..a": "x"}}), &["data[..a]: must not start with '..'"]);
         check(json!({"data": {"a": "x".repeat(DATA_MAX + 1)}}), &[": must have at most 1048576 bytes"]);
@@ -131,6 +132,10 @@ mod tests {
         check(frozen.clone(), json!({"data": {"a": "1"}}), &[]);
         check(json!({"immutable": true, "data": {"a": "2"}}), frozen.clone(), &["data"]);
         check(json!({"data": {"a": "1"}}), frozen.clone(), &["immutable"]);
-        check(json!({"immutable": true, "data": {"a": "1"}, "binaryData": {"b": ""}}), frozen, &["binaryData"]);
+        check(
+            json!({"immutable": true, "data": {"a": "1"}, "binaryData": {"b": ""}}),
+            frozen,
+            &["binaryData"],
+        );
     }
 }

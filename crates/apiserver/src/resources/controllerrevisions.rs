@@ -59,7 +59,8 @@ impl Rules for ControllerRevisions {
 
 /// `daemonset.apps/x` for the owner that controls it.
 fn controller(object: &Value) -> String {
-    let Some(owner) = items(&object["metadata"], "ownerReferences").iter().find(|o| flag(o, "controller")) else {
+    let Some(owner) = items(&object["metadata"], "ownerReferences").iter().find(|o| flag(o, "controller"))
+    else {
         return NONE.to_string();
     };
     let kind = text(owner, "kind").to_ascii_lowercase();
@@ -80,18 +81,20 @@ mod tests {
         let revision = |data: Value, number: i64| json!({"data": data, "revision": number});
         let old = revision(json!({"spec": {"template": {"metadata": {"creationTimestamp": null}}}}), 1);
         assert_eq!(ControllerRevisions.validate_create(&old), []);
-        assert_eq!(ControllerRevisions.validate_create(&json!({"revision": -1})), [
-            FieldError::required("data", "data is mandatory"),
-            FieldError::invalid("revision", -1, "must be greater than or equal to 0"),
-        ]);
+        assert_eq!(
+            ControllerRevisions.validate_create(&json!({"revision": -1})),
+            [
+                FieldError::required("data", "data is mandatory"),
+                FieldError::invalid("revision", -1, "must be greater than or equal to 0"),
+            ]
+        );
         let later = revision(old["data"].clone(), 2);
         assert_eq!(ControllerRevisions.validate_update(&later, &old), []);
         let other = revision(json!({"spec": {"template": {"metadata": {}}}}), 1);
-        assert_eq!(ControllerRevisions.validate_update(&other, &old), [FieldError::invalid(
-            "data",
-            other["data"].clone(),
-            "field is immutable",
-        )]);
+        assert_eq!(
+            ControllerRevisions.validate_update(&other, &old),
+            [FieldError::invalid("data", other["data"].clone(), "field is immutable",)]
+        );
     }
 
     #[test]

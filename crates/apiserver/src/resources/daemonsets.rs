@@ -56,7 +56,7 @@ impl Rules for DaemonSets {
 
     fn prepare_create(&self, object: &mut Value) {
         let given = template_generation(object);
-        if given.is_none_or(|given| given.is_ok()) {
+        if given.as_ref().is_none_or(Result::is_ok) {
             let generation = given.and_then(Result::ok).filter(|generation| *generation >= 1).unwrap_or(1);
             set_template_generation(object, generation);
         }

@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn the_cell_shows_three_ready_addresses() {
         let check = |subsets: Value, expected: &str| {
-            let row = Endpoints.row(&json!({"metadata": {"name": "e"}, "subsets": subsets}), Timestamp::UNIX_EPOCH);
+            let row =
+                Endpoints.row(&json!({"metadata": {"name": "e"}, "subsets": subsets}), Timestamp::UNIX_EPOCH);
             assert_eq!(Value::Array(row.cells), json!(["e", expected, "<unknown>"]));
         };
         check(json!([]), "<none>");

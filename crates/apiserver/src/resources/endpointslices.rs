@@ -5,12 +5,13 @@
 
 use super::cells::{self, AGE, NAME, column};
 use super::fields::{
-    check_immutable, check_optional_one_of, check_subdomain, fill_absent, int, items, items_mut, raise_generation,
-    text, texts,
+    check_immutable, check_optional_one_of, check_subdomain, fill_absent, int, items, items_mut,
+    raise_generation, text, texts,
 };
 use super::{Column, Kind, ORDINARY, PLAIN, Row, Rules, Traits};
 use crate::error::FieldError;
 use crate::resources::endpoints::check_address;
+use crate::resources::labels;
 use crate::resources::pod_template::ports::PROTOCOLS;
 use crate::verbs::same::same;
 use jiff::Timestamp;
@@ -42,8 +43,9 @@ impl Rules for EndpointSlices {
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {
-        let changed = ["addressType", "endpoints", "ports"].iter().any(|field| !same(&new[field], &old[field]))
-            || !same(&new["metadata"]["labels"], &old["metadata"]["labels"]);
+        let changed =
+            ["addressType", "endpoints", "ports"].iter().any(|field| !same(&new[field], &old[field]))
+                || labels::map(&new["metadata"], "labels") != labels::map(&old["metadata"], "labels");
         if changed {
             raise_generation(new, old);
         }

@@ -143,8 +143,18 @@ mod tests {
             json!({"metadata": {"name": "e"}, "involvedObject": involved, "type": "Normal", "reason": "SuccessfulCreate",
                 "message": " Created pod: x-1\n", "source": {"component": "daemonset-controller"}, "count": 3,
                 "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:59:30Z"}),
-            json!(["30s", "Normal", "SuccessfulCreate", "daemonset/x", "spec", "daemonset-controller",
-                "Created pod: x-1", "60m", 3, "e"]),
+            json!([
+                "30s",
+                "Normal",
+                "SuccessfulCreate",
+                "daemonset/x",
+                "spec",
+                "daemonset-controller",
+                "Created pod: x-1",
+                "60m",
+                3,
+                "e"
+            ]),
         );
         check(
             json!({"involvedObject": {"kind": "Pod", "name": "p"}, "eventTime": "2026-01-01T00:58:00.000000Z",

@@ -55,11 +55,15 @@ mod tests {
 
     #[test]
     fn durations_are_positive() {
-        let errors = Leases.validate_create(&json!({"spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1}}));
-        assert_eq!(errors, [
-            FieldError::invalid("spec.leaseDurationSeconds", 0, "must be greater than 0"),
-            FieldError::invalid("spec.leaseTransitions", -1, "must be greater than or equal to 0"),
-        ]);
+        let errors =
+            Leases.validate_create(&json!({"spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1}}));
+        assert_eq!(
+            errors,
+            [
+                FieldError::invalid("spec.leaseDurationSeconds", 0, "must be greater than 0"),
+                FieldError::invalid("spec.leaseTransitions", -1, "must be greater than or equal to 0"),
+            ]
+        );
         assert_eq!(Leases.validate_create(&json!({"spec": {"leaseDurationSeconds": 40}})), []);
     }
 }

@@ -261,3 +261,71 @@ pub trait Rules: Sync + Send {
     /// The cells of one object. `now` is for ages.
     fn row(&self, object: &Value, now: Timestamp) -> Row;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_kind_is_served_once_and_found() {
+        let mut seen = BTreeSet::new();
+        for kind in KINDS {
+            assert!(seen.insert((kind.group, kind.version, kind.plural)), "{}", kind.kind);
+            let found = find(kind.group, kind.version, kind.plural).map(|found| found.kind);
+            assert_eq!(found, Some(kind.kind));
+            assert!(!kind.kind.is_empty() && !kind.singular.is_empty(), "{}", kind.plural);
+        }
+        assert!(find("apps", "v1", "deployments").is_none());
+    }
+
+    #[test]
+    fn short_names_are_nobody_elses() {
+        let mut seen = BTreeSet::new();
+        for name in KINDS.iter().flat_map(|kind| kind.short_names.iter().chain([&kind.plural])) {
+            assert!(seen.insert(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn verbs_stand_in_the_order_of_discovery() {
+        for kind in KINDS {
+            let lists = kind.subresources.iter().map(|sub| sub.verbs).chain([kind.verbs]);
+            for verbs in lists {
+                assert!(verbs.is_sorted(), "{} {verbs:?}", kind.plural);
+            }
+        }
+    }
+
+    #[test]
+    fn facts_are_those_of_a_real_cluster() {
+        let names = |fact: fn(&Kind) -> bool| -> Vec<&str> {
+            KINDS.iter().filter(|kind| fact(kind)).map(|kind| kind.plural).collect()
+        };
+        // Wire 2.2.4, 2.2.3, 2.3.1, 2.6.2.
+        assert_eq!(
+            names(|kind| kind.traits.create_on_update),
+            [
+                "endpoints",
+                "events",
+                "limitranges",
+                "services",
+                "leases",
+                "clusterrolebindings",
+                "clusterroles",
+                "rolebindings",
+                "roles",
+            ]
+        );
+        assert_eq!(names(|kind| !kind.traits.unconditional_update), ["leases", "poddisruptionbudgets"]);
+        assert_eq!(
+            names(|kind| kind.traits.has_generation),
+            ["daemonsets", "endpointslices", "poddisruptionbudgets", "priorityclasses",]
+        );
+        assert_eq!(
+            names(|kind| kind.traits.delete_returns_object),
+            ["namespaces", "pods", "resourcequotas", "serviceaccounts", "services",]
+        );
+        assert_eq!(names(|kind| kind.categories.contains(&"all")), ["pods", "services", "daemonsets"]);
+    }
+}

@@ -145,7 +145,8 @@ mod tests {
     fn an_update_brings_the_label_back_and_leaves_finalizers_alone() {
         let old = json!({"metadata": {"name": "a"}, "spec": {"finalizers": ["kubernetes"]},
             "status": {"phase": "Active"}});
-        let mut new = json!({"metadata": {"name": "a"}, "spec": {"finalizers": []}, "status": {"phase": "x"}});
+        let mut new =
+            json!({"metadata": {"name": "a"}, "spec": {"finalizers": []}, "status": {"phase": "x"}});
         Namespaces.default(&mut new);
         Namespaces.prepare_update(&mut new, &old);
         assert_eq!(new["metadata"]["labels"][NAME_LABEL], "a");
@@ -172,7 +173,8 @@ mod tests {
 
     #[test]
     fn finalizers_are_standard_or_qualified() {
-        let errors = Namespaces.validate_create(&json!({"spec": {"finalizers": ["kubernetes", "a/b", "mine"]}}));
+        let errors =
+            Namespaces.validate_create(&json!({"spec": {"finalizers": ["kubernetes", "a/b", "mine"]}}));
         assert_eq!(errors.len(), 1);
         assert_eq!(errors[0].value, "mine");
     }

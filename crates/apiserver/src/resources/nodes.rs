@@ -170,7 +170,10 @@ fn roles(object: &Value) -> String {
 
 fn address<'a>(object: &'a Value, kind: &str) -> &'a str {
     let addresses = items(&object["status"], "addresses");
-    addresses.iter().find(|address| text(address, "type") == kind).map_or(NONE, |found| text(found, "address"))
+    addresses
+        .iter()
+        .find(|address| text(address, "type") == kind)
+        .map_or(NONE, |found| text(found, "address"))
 }
 
 #[cfg(test)]
@@ -197,7 +200,11 @@ mod tests {
         check(json!({"metadata": {"labels": labels}}), 2, "control-plane,edge,worker");
         check(json!({}), 2, "<none>");
         check(json!({}), 5, "<none>");
-        check(json!({"status": {"addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "10.0.0.1"}]}}), 5, "10.0.0.1");
+        check(
+            json!({"status": {"addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "10.0.0.1"}]}}),
+            5,
+            "10.0.0.1",
+        );
         check(json!({}), 9, "<unknown>");
         check(json!({"status": {"nodeInfo": {"kubeletVersion": "v1.33.0"}}}), 4, "v1.33.0");
     }
@@ -228,7 +235,8 @@ mod tests {
 
     #[test]
     fn the_provider_and_pod_range_are_given_once() {
-        let node = |provider: &str, range: Value| json!({"spec": {"providerID": provider, "podCIDRs": range}});
+        let node =
+            |provider: &str, range: Value| json!({"spec": {"providerID": provider, "podCIDRs": range}});
         assert_eq!(Nodes.validate_update(&node("a", json!(["10.0.0.0/24"])), &node("", json!([]))), []);
         let errors = Nodes.validate_update(&node("b", json!([])), &node("a", json!(["10.0.0.0/24"])));
         let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();

@@ -42,7 +42,8 @@ impl Rules for PriorityClasses {
         if name.starts_with("system-") {
             let known = SYSTEM_CLASSES.iter().find(|(system, _)| *system == name);
             if known.is_none_or(|(_, expected)| *expected != value) {
-                let detail = "priority class names with 'system-' prefix are reserved for system use only. error: ";
+                let detail =
+                    "priority class names with 'system-' prefix are reserved for system use only. error: ";
                 let why = match known {
                     None => format!("{name} is not a known system priority class"),
                     Some((_, expected)) => format!("value of {name} PriorityClass must be {expected}"),
@@ -50,9 +51,7 @@ impl Rules for PriorityClasses {
                 errors.push(FieldError::forbidden("metadata.name", format!("{detail}{why}")));
             }
         } else if value > HIGHEST_USER_VALUE {
-            let detail = format!(
-                "maximum allowed value of a user defined priority is {HIGHEST_USER_VALUE}"
-            );
+            let detail = format!("maximum allowed value of a user defined priority is {HIGHEST_USER_VALUE}");
             errors.push(FieldError::forbidden("value", detail));
         }
         let policies = &["Never", "PreemptLowerPriority"];
@@ -74,7 +73,10 @@ impl Rules for PriorityClasses {
         const COLUMNS: &[Column] = &[
             NAME,
             integer("Value", "The value of this priority class."),
-            Column { kind: "boolean", ..column("Global-Default", "Whether pods without a class get this one.") },
+            Column {
+                kind: "boolean",
+                ..column("Global-Default", "Whether pods without a class get this one.")
+            },
             AGE,
             column("PreemptionPolicy", "Whether its pods may push out lower ones."),
         ];
@@ -114,11 +116,12 @@ mod tests {
 
     #[test]
     fn the_value_is_for_ever() {
-        let class = |value: i64| json!({"metadata": {"name": "a"}, "value": value, "preemptionPolicy": "Never"});
+        let class =
+            |value: i64| json!({"metadata": {"name": "a"}, "value": value, "preemptionPolicy": "Never"});
         assert_eq!(PriorityClasses.validate_update(&class(1), &class(1)), []);
-        assert_eq!(PriorityClasses.validate_update(&class(2), &class(1)), [FieldError::forbidden(
-            "value",
-            "may not be changed in an update.",
-        )]);
+        assert_eq!(
+            PriorityClasses.validate_update(&class(2), &class(1)),
+            [FieldError::forbidden("value", "may not be changed in an update.",)]
+        );
     }
 }

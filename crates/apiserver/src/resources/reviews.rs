@@ -8,7 +8,8 @@ use super::{Kind, ORDINARY};
 const CREATE: &[&str] = &["create"];
 const AUTHENTICATION: Kind =
     Kind { group: "authentication.k8s.io", namespaced: false, verbs: CREATE, ..ORDINARY };
-const AUTHORIZATION: Kind = Kind { group: "authorization.k8s.io", namespaced: false, verbs: CREATE, ..ORDINARY };
+const AUTHORIZATION: Kind =
+    Kind { group: "authorization.k8s.io", namespaced: false, verbs: CREATE, ..ORDINARY };
 
 /// Who am I?
 pub const SELF_SUBJECT_REVIEWS: Kind = Kind {

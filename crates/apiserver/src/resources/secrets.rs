@@ -154,15 +154,20 @@ mod tests {
         check(json!({"type": "kubernetes.io/tls", "data": {"tls.crt": ""}}), &["data[tls.key]"]);
         check(json!({"type": "kubernetes.io/basic-auth"}), &["data[username]", "data[password]"]);
         check(json!({"type": "kubernetes.io/basic-auth", "data": {"password": ""}}), &[]);
-        check(json!({"type": "kubernetes.io/ssh-auth", "data": {"ssh-privatekey": ""}}), &["data[ssh-privatekey]"]);
+        check(
+            json!({"type": "kubernetes.io/ssh-auth", "data": {"ssh-privatekey": ""}}),
+            &["data[ssh-privatekey]"],
+        );
         check(json!({"type": "kubernetes.io/dockerconfigjson"}), &["data[.dockerconfigjson]"]);
         check(json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "e30="}}), &[]);
-        check(json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "MQ=="}}), &[
-            "data[.dockerconfigjson]",
-        ]);
-        check(json!({"type": "kubernetes.io/service-account-token"}), &[
-            "metadata.annotations[kubernetes.io/service-account.name]",
-        ]);
+        check(
+            json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "MQ=="}}),
+            &["data[.dockerconfigjson]"],
+        );
+        check(
+            json!({"type": "kubernetes.io/service-account-token"}),
+            &["metadata.annotations[kubernetes.io/service-account.name]"],
+        );
     }
 
     #[test]

@@ -24,7 +24,8 @@ struct ServiceAccounts;
 
 impl Rules for ServiceAccounts {
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[NAME, column("Secrets", "Number of secrets that its pods may use."), AGE];
+        const COLUMNS: &[Column] =
+            &[NAME, column("Secrets", "Number of secrets that its pods may use."), AGE];
         COLUMNS
     }
 

@@ -1,7 +1,7 @@
 //! Services: a name and an address for a set of pods. Stored, defaulted and shown.
 //!
-//! Differs: nothing here programs addresses into nodes yet, so a Service gets a `clusterIP` only when its writer gives
-//! one, and `None` stays `None`. Kubernetes: `registry/core/service`, `core/validation.ValidateService*`.
+//! Its address is chosen by the verbs (`addresses.rs`) between defaulting and `prepare_create`; `None` stays `None`.
+//! Differs: nothing programs addresses into nodes yet. Kubernetes: `registry/core/service`, `core/validation.ValidateService*`.
 
 use super::cells::{self, AGE, NAME, NONE, column, or, wide};
 use super::fields::{
@@ -45,7 +45,11 @@ impl Rules for Services {
         fill_zero(spec, "type", "ClusterIP");
         fill_zero(spec, "sessionAffinity", "None");
         if text(spec, "sessionAffinity") == "ClientIP" {
-            fill_absent(spec, "sessionAffinityConfig", json!({"clientIP": {"timeoutSeconds": STICKY_SECONDS}}));
+            fill_absent(
+                spec,
+                "sessionAffinityConfig",
+                json!({"clientIP": {"timeoutSeconds": STICKY_SECONDS}}),
+            );
         }
         for port in items_mut(spec, "ports") {
             fill_zero(port, "protocol", "TCP");
@@ -68,6 +72,10 @@ impl Rules for Services {
 
     fn prepare_create(&self, object: &mut Value) {
         set(object, "status", json!({"loadBalancer": {}}));
+        // The address has been chosen since defaulting.
+        if let Some(spec) = object.get_mut("spec") {
+            default_addresses(spec);
+        }
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {
@@ -219,7 +227,8 @@ fn external_addresses(object: &Value) -> String {
         "ClusterIP" | "NodePort" => or(&given.join(","), NONE).to_string(),
         "LoadBalancer" => {
             let ingress = items(&object["status"]["loadBalancer"], "ingress");
-            let found: BTreeSet<&str> = ingress.iter().map(|i| or(text(i, "ip"), text(i, "hostname"))).collect();
+            let found: BTreeSet<&str> =
+                ingress.iter().map(|i| or(text(i, "ip"), text(i, "hostname"))).collect();
             let all: Vec<&str> = found.into_iter().filter(|a| !a.is_empty()).chain(given).collect();
             or(&all.join(","), "<pending>").to_string()
         }

@@ -92,9 +92,10 @@ fn create_wipes_status_and_sets_the_template_generation() {
     let mut object = created();
     object["metadata"]["annotations"] = json!({TEMPLATE_GENERATION: "many"});
     let errors = DaemonSets.validate_create(&object);
-    assert_eq!(errors.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(), [
-        "metadata.annotations[deprecated.daemonset.template.generation]",
-    ]);
+    assert_eq!(
+        errors.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(),
+        ["metadata.annotations[deprecated.daemonset.template.generation]",]
+    );
 }
 
 #[test]
@@ -157,37 +158,64 @@ fn validation_speaks_with_kubernetes_texts() {
         let object = with(path, value);
         assert_eq!(lines(&DaemonSets.validate_create(&object)), expected, "{path}");
     };
-    const MISMATCH: &str =
-        "spec.template.metadata.labels: Invalid value: {\"app\":\"x\"}: `selector` does not match template `labels`";
+    const MISMATCH: &str = "spec.template.metadata.labels: Invalid value: {\"app\":\"x\"}: `selector` does not match template `labels`";
     check("/metadata/name", json!("x"), &[]);
     check("/spec/selector", Value::Null, &[MISMATCH]);
-    check("/spec/selector", json!({}), &["spec.selector: Invalid value: {}: empty selector is invalid for daemonset"]);
+    check(
+        "/spec/selector",
+        json!({}),
+        &["spec.selector: Invalid value: {}: empty selector is invalid for daemonset"],
+    );
     check("/spec/selector", json!({"matchLabels": {"app": "y"}}), &[MISMATCH]);
-    check("/spec/selector", json!({"matchExpressions": [{"key": "app", "operator": "In"}]}), &[
-        "spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
-    ]);
-    check("/spec/selector", json!({"matchExpressions": [{"key": "app", "operator": "Exists", "values": ["x"]}]}), &[
-        "spec.selector.matchExpressions[0].values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-    ]);
-    check("/spec/selector", json!({"matchExpressions": [{"key": "app", "operator": "Like"}]}), &[
-        "spec.selector.matchExpressions[0].operator: Invalid value: \"Like\": not a valid selector operator",
-    ]);
-    check("/spec/template/spec/restartPolicy", json!("OnFailure"), &[
-        "spec.template.spec.restartPolicy: Unsupported value: \"OnFailure\": supported values: \"Always\"",
-    ]);
-    check("/spec/template/spec/restartPolicy", json!("Never"), &[
-        "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"",
-    ]);
+    check(
+        "/spec/selector",
+        json!({"matchExpressions": [{"key": "app", "operator": "In"}]}),
+        &[
+            "spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+        ],
+    );
+    check(
+        "/spec/selector",
+        json!({"matchExpressions": [{"key": "app", "operator": "Exists", "values": ["x"]}]}),
+        &[
+            "spec.selector.matchExpressions[0].values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+        ],
+    );
+    check(
+        "/spec/selector",
+        json!({"matchExpressions": [{"key": "app", "operator": "Like"}]}),
+        &[
+            "spec.selector.matchExpressions[0].operator: Invalid value: \"Like\": not a valid selector operator",
+        ],
+    );
+    check(
+        "/spec/template/spec/restartPolicy",
+        json!("OnFailure"),
+        &["spec.template.spec.restartPolicy: Unsupported value: \"OnFailure\": supported values: \"Always\""],
+    );
+    check(
+        "/spec/template/spec/restartPolicy",
+        json!("Never"),
+        &["spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\""],
+    );
     check("/spec/template/spec/containers", json!([]), &["spec.template.spec.containers: Required value"]);
-    check("/spec/revisionHistoryLimit", json!(-1), &[
-        "spec.revisionHistoryLimit: Invalid value: -1: must be greater than or equal to 0",
-    ]);
-    check("/spec/updateStrategy", json!({"type": "RollingUpdate"}), &[
-        "spec.updateStrategy.rollingUpdate: Required value",
-    ]);
-    check("/spec/updateStrategy", json!({"type": "Sudden"}), &[
-        "spec.updateStrategy: Unsupported value: {\"type\":\"Sudden\"}: supported values: \"RollingUpdate\", \"OnDelete\"",
-    ]);
+    check(
+        "/spec/revisionHistoryLimit",
+        json!(-1),
+        &["spec.revisionHistoryLimit: Invalid value: -1: must be greater than or equal to 0"],
+    );
+    check(
+        "/spec/updateStrategy",
+        json!({"type": "RollingUpdate"}),
+        &["spec.updateStrategy.rollingUpdate: Required value"],
+    );
+    check(
+        "/spec/updateStrategy",
+        json!({"type": "Sudden"}),
+        &[
+            "spec.updateStrategy: Unsupported value: {\"type\":\"Sudden\"}: supported values: \"RollingUpdate\", \"OnDelete\"",
+        ],
+    );
     // AP-32: nobody looks.
     check("/spec/updateStrategy", json!({"type": "OnDelete", "rollingUpdate": {"maxSurge": -9}}), &[]);
 }
@@ -199,17 +227,28 @@ fn a_daemon_pod_has_neither_deadline_nor_ephemeral_containers() {
     pod["activeDeadlineSeconds"] = json!(5);
     pod["ephemeralContainers"] = json!([{"name": "e", "image": "i", "imagePullPolicy": "Always",
         "terminationMessagePolicy": "File"}]);
-    assert_eq!(lines(&DaemonSets.validate_create(&object)), [
-        "spec.template.spec.ephemeralContainers: Forbidden: ephemeral containers not allowed in pod template",
-        "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in DaemonSet is not Supported",
-    ]);
+    assert_eq!(
+        lines(&DaemonSets.validate_create(&object)),
+        [
+            "spec.template.spec.ephemeralContainers: Forbidden: ephemeral containers not allowed in pod template",
+            "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in DaemonSet is not Supported",
+        ]
+    );
 }
 
 #[test]
 fn rolling_update_bounds_obey_the_matrix() {
     // TE-44 UpdateMaxSurge, AP-31: every pair of values through defaulting and validation.
     let values = [
-        Value::Null, json!(0), json!("0%"), json!(1), json!("1%"), json!(2), json!("100%"), json!("101%"), json!(-1),
+        Value::Null,
+        json!(0),
+        json!("0%"),
+        json!(1),
+        json!("1%"),
+        json!(2),
+        json!("100%"),
+        json!("101%"),
+        json!(-1),
         json!("abc"),
     ];
     for unavailable in &values {
@@ -264,26 +303,35 @@ fn rolling_update_errors_read_as_kubernetes_writes_them() {
         let found: Vec<String> = DaemonSets
             .validate_create(&object)
             .iter()
-            .map(|e| format!("{}: {}", e.field.trim_start_matches("spec.updateStrategy.rollingUpdate."), e.text()))
+            .map(|e| {
+                format!("{}: {}", e.field.trim_start_matches("spec.updateStrategy.rollingUpdate."), e.text())
+            })
             .collect();
         assert_eq!(found, expected);
     };
-    check(json!({"maxUnavailable": 0, "maxSurge": 0}), &[
-        "maxUnavailable: Required value: cannot be 0 when maxSurge is 0",
-    ]);
-    check(json!({"maxUnavailable": 1, "maxSurge": "1%"}), &[
-        "maxSurge: Invalid value: \"1%\": may not be set when maxUnavailable is non-zero",
-    ]);
-    check(json!({"maxUnavailable": "150%", "maxSurge": 0}), &[
-        "maxUnavailable: Invalid value: \"150%\": must not be greater than 100%",
-    ]);
-    check(json!({"maxUnavailable": -1, "maxSurge": 0}), &[
-        "maxUnavailable: Invalid value: -1: must be greater than or equal to 0",
-    ]);
-    check(json!({"maxUnavailable": "abc", "maxSurge": 1}), &[
-        "maxUnavailable: Invalid value: \"abc\": a valid percent string must be a numeric string followed by an ending \
+    check(
+        json!({"maxUnavailable": 0, "maxSurge": 0}),
+        &["maxUnavailable: Required value: cannot be 0 when maxSurge is 0"],
+    );
+    check(
+        json!({"maxUnavailable": 1, "maxSurge": "1%"}),
+        &["maxSurge: Invalid value: \"1%\": may not be set when maxUnavailable is non-zero"],
+    );
+    check(
+        json!({"maxUnavailable": "150%", "maxSurge": 0}),
+        &["maxUnavailable: Invalid value: \"150%\": must not be greater than 100%"],
+    );
+    check(
+        json!({"maxUnavailable": -1, "maxSurge": 0}),
+        &["maxUnavailable: Invalid value: -1: must be greater than or equal to 0"],
+    );
+    check(
+        json!({"maxUnavailable": "abc", "maxSurge": 1}),
+        &[
+            "maxUnavailable: Invalid value: \"abc\": a valid percent string must be a numeric string followed by an ending \
          '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
-    ]);
+        ],
+    );
 }
 
 #[test]
@@ -308,11 +356,15 @@ fn the_selector_is_for_ever() {
         },
         &["spec.selector"],
     );
-    check(&|new| new["spec"]["selector"] = json!({"matchExpressions": []}), &["spec.selector", "spec.selector"]);
+    check(
+        &|new| new["spec"]["selector"] = json!({"matchExpressions": []}),
+        &["spec.selector", "spec.selector"],
+    );
     check(&|new| new["spec"]["updateStrategy"] = json!({"type": "x"}), &["spec.updateStrategy"]);
-    check(&|new| new["spec"]["template"]["spec"]["restartPolicy"] = json!("Never"), &[
-        "spec.template.spec.restartPolicy",
-    ]);
+    check(
+        &|new| new["spec"]["template"]["spec"]["restartPolicy"] = json!("Never"),
+        &["spec.template.spec.restartPolicy"],
+    );
 }
 
 #[test]
@@ -329,11 +381,21 @@ fn a_bad_value_that_was_there_may_stay() {
 fn status_counts_are_not_negative_and_collisions_only_grow() {
     // TE-44 StatusUpdate, AP-36.
     let check = |new: Value, old: Value, expected: &[&str]| {
-        assert_eq!(lines(&DaemonSets.validate_status(&json!({"status": new}), &json!({"status": old}))), expected);
+        assert_eq!(
+            lines(&DaemonSets.validate_status(&json!({"status": new}), &json!({"status": old}))),
+            expected
+        );
     };
     for field in [
-        "currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
-        "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount",
+        "currentNumberScheduled",
+        "numberMisscheduled",
+        "desiredNumberScheduled",
+        "numberReady",
+        "observedGeneration",
+        "updatedNumberScheduled",
+        "numberAvailable",
+        "numberUnavailable",
+        "collisionCount",
     ] {
         check(json!({field: 0}), json!({}), &[]);
         let expected = format!("status.{field}: Invalid value: -1: must be greater than or equal to 0");

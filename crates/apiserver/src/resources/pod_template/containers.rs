@@ -16,7 +16,14 @@ const MESSAGE_POLICIES: &[&str] = &["File", "FallbackToLogsOnError"];
 const PROBES: &[&str] = &["livenessProbe", "readinessProbe", "startupProbe"];
 /// What an ephemeral container may not have.
 const NOT_EPHEMERAL: &[&str] = &[
-    "ports", "resources", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "restartPolicy", "resizePolicy",
+    "ports",
+    "resources",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+    "restartPolicy",
+    "resizePolicy",
 ];
 
 /// Every broken rule of the three lists.
@@ -96,7 +103,9 @@ fn validate_ephemeral(errors: &mut Vec<FieldError>, subject: Subject<'_>, volume
             errors.push(FieldError::forbidden(format!("{path}.{field}"), NO));
         }
         for (mount, volume) in items(container, "volumeMounts").iter().enumerate() {
-            for field in ["subPath", "subPathExpr"].into_iter().filter(|field| !text(volume, field).is_empty()) {
+            for field in
+                ["subPath", "subPathExpr"].into_iter().filter(|field| !text(volume, field).is_empty())
+            {
                 errors.push(FieldError::forbidden(format!("{path}.volumeMounts[{mount}].{field}"), NO));
             }
         }
@@ -155,7 +164,12 @@ fn check_image_is_trimmed(errors: &mut Vec<FieldError>, container: &Value, path:
     }
 }
 
-fn check_name_is_new<'a>(errors: &mut Vec<FieldError>, names: &mut BTreeSet<&'a str>, name: &'a str, path: &str) {
+fn check_name_is_new<'a>(
+    errors: &mut Vec<FieldError>,
+    names: &mut BTreeSet<&'a str>,
+    name: &'a str,
+    path: &str,
+) {
     if !names.insert(name) {
         errors.push(FieldError::duplicate(format!("{path}.name"), name));
     }

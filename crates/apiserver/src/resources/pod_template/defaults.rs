@@ -65,8 +65,10 @@ fn mirror_account(spec: &mut Value) {
 
 fn request_limits(container: &mut Value) {
     let Some(resources) = inner(container, "resources") else { return };
-    let limits: Vec<(String, Value)> =
-        entries(resources, "limits").into_iter().map(|(name, amount)| (name.to_string(), amount.clone())).collect();
+    let limits: Vec<(String, Value)> = entries(resources, "limits")
+        .into_iter()
+        .map(|(name, amount)| (name.to_string(), amount.clone()))
+        .collect();
     if !limits.is_empty()
         && let Some(requests) = inner_or_new(resources, "requests")
     {
@@ -111,7 +113,8 @@ fn default_container(container: &mut Value) {
 
 /// Whether an image without a policy is pulled each time: its tag is `latest`, or it has neither tag nor digest.
 fn pulls_always(image: &str) -> bool {
-    let (reference, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    let (reference, digest) =
+        image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     let start = reference.rfind('/').map_or(0, |slash| slash + 1);
     let last = reference.get(start..).unwrap_or_default();
     // What is no reference at all has no tag either; it fails later, at the node.
@@ -150,7 +153,8 @@ fn default_http(handler: &mut Value) {
 }
 
 fn default_volume(volume: &mut Value) {
-    let has_source = volume.as_object().is_none_or(|v| v.iter().any(|(field, value)| field != "name" && !value.is_null()));
+    let has_source =
+        volume.as_object().is_none_or(|v| v.iter().any(|(field, value)| field != "name" && !value.is_null()));
     if !has_source {
         set(volume, "emptyDir", json!({}));
     }
@@ -255,7 +259,10 @@ mod tests {
             assert_eq!(volume, expected);
         };
         check(json!({"name": "v"}), json!({"name": "v", "emptyDir": {}}));
-        check(json!({"secret": {"secretName": "s"}}), json!({"secret": {"secretName": "s", "defaultMode": 420}}));
+        check(
+            json!({"secret": {"secretName": "s"}}),
+            json!({"secret": {"secretName": "s", "defaultMode": 420}}),
+        );
         check(json!({"configMap": {"defaultMode": 0}}), json!({"configMap": {"defaultMode": 0}}));
         check(json!({"hostPath": {"path": "/x"}}), json!({"hostPath": {"path": "/x", "type": ""}}));
         check(

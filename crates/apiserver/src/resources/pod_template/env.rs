@@ -10,15 +10,26 @@ use serde_json::Value;
 
 /// Fields of a pod that a variable may read, sorted.
 const VARIABLE_FIELDS: &[&str] = &[
-    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
-    "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
 ];
 /// Further fields that have a label in Kubernetes, though no variable may read them.
 const OTHER_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "spec.restartPolicy", "spec.schedulerName", "status.phase"];
 /// Amounts that a variable may read, sorted.
 const AMOUNTS: &[&str] = &[
-    "limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "requests.cpu",
+    "requests.ephemeral-storage",
     "requests.memory",
 ];
 const SOURCES: &[&str] = &["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef"];
@@ -75,7 +86,8 @@ fn validate_all_of(errors: &mut Vec<FieldError>, source: &Value, list: &str, ind
     if !prefix.is_empty() {
         check(errors, &format!("{path}.prefix"), prefix, name::env_var_name(prefix));
     }
-    let given: Vec<&str> = ["configMapRef", "secretRef"].into_iter().filter(|kind| is_set(source, kind)).collect();
+    let given: Vec<&str> =
+        ["configMapRef", "secretRef"].into_iter().filter(|kind| is_set(source, kind)).collect();
     for kind in &given {
         match text(&source[kind], "name") {
             "" => errors.push(FieldError::required(format!("{path}.{kind}.name"), "")),
@@ -86,7 +98,9 @@ fn validate_all_of(errors: &mut Vec<FieldError>, source: &Value, list: &str, ind
     match given.len() {
         0 => errors.push(FieldError::invalid(list, "", "must specify one of: `configMapRef` or `secretRef`")),
         1 => {}
-        _ => errors.push(FieldError::invalid(list, "", "may not have more than one field specified at a time")),
+        _ => {
+            errors.push(FieldError::invalid(list, "", "may not have more than one field specified at a time"))
+        }
     }
 }
 
@@ -171,4 +185,3 @@ pub fn repeated(container: &Value) -> Vec<(usize, &str)> {
     let named = variables.iter().enumerate().map(|(index, variable)| (index, text(variable, "name")));
     named.filter(|(index, name)| earlier(*index, name)).collect()
 }
-
