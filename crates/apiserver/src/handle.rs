@@ -80,10 +80,8 @@ where
         Ok(None) => work.await,
         Ok(Some(limit)) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(too_late())),
     };
-    let reply = match reply {
-        Ok(reply) => finished(reply, &parsed, &head.headers).await,
-        Err(error) => reply::error(&error),
-    };
+    let reply = reply.unwrap_or_else(|error| reply::error(&error));
+    let reply = finished(reply, &parsed, &head.headers).await;
     tracing::debug!(
         target: "access",
         method = %head.method, path = head.uri.path(), code = reply.status().as_u16(),

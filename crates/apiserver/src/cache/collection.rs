@@ -319,3 +319,87 @@ impl Drop for Subscription {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ring::RING_EVENTS;
+    use super::*;
+    use crate::resources::find;
+    use objects::selector::FieldSelector;
+    use serde_json::json;
+
+    fn pod(name: &str, node: &str, revision: Revision) -> Written {
+        let kind = find("", "v1", "pods").unwrap();
+        let object = json!({"metadata": {"name": name, "namespace": "a"}, "spec": {"nodeName": node}});
+        let key: Arc<str> = crate::encode::key(kind, "a", name).into();
+        let value = crate::encode::stored(kind, &object);
+        (key.clone(), revision, Some(Item::read(kind, key, revision, value, None).unwrap()))
+    }
+
+    fn pods() -> Arc<Collection> {
+        Arc::new(Collection::new(find("", "v1", "pods").unwrap(), Vec::new(), 1))
+    }
+
+    fn filter(fields: &str) -> Filter {
+        let fields = FieldSelector::parse(fields).unwrap();
+        Filter { namespace: None, labels: Default::default(), fields }
+    }
+
+    fn taken(subscription: &mut Subscription) -> String {
+        match subscription.take() {
+            Taken::Events(events) => format!("{:?}", events.iter().map(|e| e.revision).collect::<Vec<_>>()),
+            Taken::UpTo(revision) => format!("up to {revision}"),
+            Taken::Lost => "lost".to_string(),
+        }
+    }
+
+    #[test]
+    fn a_narrow_watcher_is_given_only_what_may_concern_it() {
+        let pods = pods();
+        let (_, mut all) = pods.watch_now(filter(""));
+        let (_, mut n1) = pods.watch_now(filter("spec.nodeName=n1"));
+        let (_, mut one) = pods.watch_now(filter("metadata.name=q"));
+        pods.apply(vec![pod("p", "", 2), pod("q", "n2", 3), pod("p", "n1", 4)], 5);
+        assert_eq!([taken(&mut all), taken(&mut n1), taken(&mut one)], ["[2, 3, 4]", "[4]", "[3]"]);
+        assert_eq!([taken(&mut all), taken(&mut n1), taken(&mut one)], ["up to 5", "up to 5", "up to 5"]);
+        drop(n1);
+        drop(one);
+        assert!(pods.read().narrow.is_empty());
+    }
+
+    #[test]
+    fn a_watcher_that_falls_behind_is_told_so() {
+        let pods = pods();
+        let (_, mut all) = pods.watch_now(filter(""));
+        let (_, mut n1) = pods.watch_now(filter("spec.nodeName=n1"));
+        let events = (0..=RING_EVENTS as Revision).map(|n| pod("p", "n1", n + 2));
+        pods.apply(events.collect(), RING_EVENTS as Revision + 2);
+        assert_eq!([taken(&mut all), taken(&mut n1)], ["lost", "lost"]);
+        assert!(pods.watch_after(filter(""), 1).is_err());
+    }
+
+    #[test]
+    fn an_earlier_state_is_todays_with_the_later_events_taken_back() {
+        let pods = pods();
+        pods.apply(vec![pod("p", "", 2), pod("q", "", 3)], 3);
+        let (gone, ..) = pod("q", "", 0);
+        pods.apply(vec![pod("p", "n1", 4), (gone, 5, None), pod("r", "", 6)], 6);
+        let names = |revision| {
+            let found = pods.select_at(&filter(""), revision).ok()?;
+            Some(
+                found
+                    .items
+                    .iter()
+                    .map(|i| format!("{}@{}", i.name, i.revision))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
+        };
+        for (revision, expected) in
+            [(6, "p@4 r@6"), (5, "p@4"), (4, "p@4 q@3"), (3, "p@2 q@3"), (2, "p@2"), (1, "")]
+        {
+            assert_eq!(names(revision).as_deref(), Some(expected), "{revision}");
+        }
+        assert_eq!(names(0), None);
+    }
+}

@@ -110,3 +110,38 @@ impl Ring {
         Some(self.events.range(skip..).map(|(_, event)| event))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(revision: Revision) -> Arc<Event> {
+        Arc::new(Event { revision, item: None, previous: None, wire: Default::default() })
+    }
+
+    #[test]
+    fn what_has_left_is_not_promised_and_the_rest_is_found_by_revision() {
+        let now = Instant::now();
+        let mut ring = Ring::new(5);
+        for revision in 1..=RING_EVENTS as Revision + 3 {
+            ring.push(event(5 + revision * 2), now);
+        }
+        // Three have left: 7, 9 and 11.
+        assert_eq!((ring.oldest(), ring.after(0), ring.after(13)), (11, 3, 4));
+        assert!(ring.from(2).is_none());
+        let first =
+            ring.from(ring.after(11)).and_then(|mut events| events.next().map(|event| event.revision));
+        assert_eq!(first, Some(13));
+        assert_eq!(ring.from(ring.end()).map(Iterator::count), Some(0));
+    }
+
+    #[test]
+    fn old_events_leave_also_when_there_are_few() {
+        let now = Instant::now();
+        let mut ring = Ring::new(0);
+        ring.push(event(1), now);
+        ring.push(event(2), now + RING_AGE + Duration::from_secs(1));
+        assert_eq!((ring.oldest(), ring.end()), (1, 2));
+        assert!(ring.from(0).is_none());
+    }
+}

@@ -366,3 +366,20 @@ async fn writers_at_once_lose_nothing() {
     let data = api.get(&format!("{CONFIG_MAPS}/x")).await.json["data"].clone();
     assert_eq!(data.as_object().unwrap().len(), 41);
 }
+
+#[tokio::test]
+async fn what_was_written_is_there_after_the_store_was_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("store.db");
+    let open = async || {
+        let store = std::sync::Arc::new(store::sqlite::SqliteStore::open(&file).unwrap());
+        apiserver::ApiServer::open(store, crate::harness::config()).await.unwrap()
+    };
+    let first = Harness { server: open().await, user: crate::harness::masters() };
+    let made = first.create(CONFIG_MAPS, config_map("x", json!({}))).await;
+    first.server.close();
+    first.server.ended().await;
+    drop(first);
+    let second = Harness { server: open().await, user: crate::harness::masters() };
+    assert_eq!(second.get(&format!("{CONFIG_MAPS}/x")).await.json, made);
+}
