@@ -16,6 +16,9 @@ use store::{EventKind, Revision, Store};
 
 const CLIENTS: u64 = 16;
 
+/// Every round leaves its entries, and every start reads them all: a long run takes a new file now and then.
+const ROUNDS_PER_FILE: u64 = 25;
+
 /// Few changes fit, so that pruning is always at work when the kill comes.
 const OPTIONS: Options = Options {
     limits: Limits { events: 300, events_kept: 100, age: Duration::from_millis(50), bytes: 4 << 20 },
@@ -27,12 +30,16 @@ async fn killed_at_any_moment_no_answered_write_is_lost() {
     let number = |name, default| std::env::var(name).ok().map_or(default, |text| text.parse().unwrap());
     let (rounds, seed) = (number("STORE_CRASH_ROUNDS", 20), number("STORE_CRASH_SEED", 1));
     println!("{rounds} rounds, seed {seed}");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("store.db");
+    let mut folder = tempfile::tempdir().unwrap();
     let mut random = Random(seed);
     let mut before = State::new();
     let mut answered = 0;
     for round in 0..rounds {
+        if round.is_multiple_of(ROUNDS_PER_FILE) {
+            folder = tempfile::tempdir().unwrap();
+            before = State::new();
+        }
+        let file = folder.path().join("store.db");
         let answers = write_and_kill(&file, round, Duration::from_micros(random.below(250_000)));
         answered += answers.len();
         before = check(&file, round, &answers, before).await;
