@@ -146,9 +146,16 @@ impl ApiServer {
 
 impl Inner {
     /// The newest state of an object, from the store itself.
-    async fn read(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Option<(Value, Revision)>, ApiError> {
+    async fn read(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<(Value, Revision)>, ApiError> {
         let key = encode::key(kind, namespace, name);
-        let Some(entry) = self.store.get(&key).await.map_err(|e| self.store_error(e))? else { return Ok(None) };
+        let Some(entry) = self.store.get(&key).await.map_err(|e| self.store_error(e))? else {
+            return Ok(None);
+        };
         match encode::value(&entry.value, entry.revision) {
             Ok(object) => Ok(Some((object, entry.revision))),
             Err(error) => Err(self.broken(format!("stored object {key}"), &error)),
@@ -162,7 +169,8 @@ impl Inner {
 
     /// All objects of a kind as the cache has them.
     fn cached(&self, kind: &Kind) -> Vec<Value> {
-        let filter = cache::item::Filter { namespace: None, labels: Default::default(), fields: Default::default() };
+        let filter =
+            cache::item::Filter { namespace: None, labels: Default::default(), fields: Default::default() };
         let items = self.cache.of(kind).map(|collection| collection.select(&filter).items);
         items.into_iter().flatten().filter_map(|item| item.object().ok()).collect()
     }
@@ -181,7 +189,10 @@ impl Inner {
             }
             store::Error::Full { .. } => {
                 tracing::error!(%error, "a write was refused");
-                ApiError { retry_after: Some(5), ..ApiError::plain(507, "InsufficientStorage", error.to_string()) }
+                ApiError {
+                    retry_after: Some(5),
+                    ..ApiError::plain(507, "InsufficientStorage", error.to_string())
+                }
             }
             error => self.broken("store".to_string(), &error),
         }
