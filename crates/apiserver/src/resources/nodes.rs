@@ -26,7 +26,8 @@ pub const KIND: Kind = Kind {
             group: "",
             version: "",
             kind: "NodeProxyOptions",
-            verbs: &["create", "delete", "get", "patch", "update"],
+            // What an agent offers can only be read.
+            verbs: &["get"],
         },
         status_of("Node"),
     ],

@@ -17,13 +17,13 @@ use super::labels::check_key;
 use super::pod_template::defaults::default_pod;
 use super::pod_template::dns::check_ip;
 use super::pod_template::{self, Place, Subject};
-use super::{Column, Kind, ORDINARY, PLAIN, Row, Rules, STATUS_VERBS, Subresource, Traits, status_of};
+use super::{Column, Kind, ORDINARY, PLAIN, Row, Rules, Subresource, Traits, status_of};
 use crate::error::FieldError;
 use crate::verbs::same::same;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// The kind. Attach, exec and port-forward are not served yet.
+/// The kind. Attach, exec, port-forward and ephemeral containers are not served yet.
 pub const KIND: Kind = Kind {
     kind: "Pod",
     plural: "pods",
@@ -32,7 +32,6 @@ pub const KIND: Kind = Kind {
     categories: &["all"],
     subresources: &[
         Subresource { name: "binding", group: "", version: "", kind: "Binding", verbs: &["create"] },
-        Subresource { name: "ephemeralcontainers", group: "", version: "", kind: "Pod", verbs: STATUS_VERBS },
         Subresource {
             name: "eviction",
             group: "policy",
