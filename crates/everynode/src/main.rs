@@ -1,2 +1,3 @@
-//! (in work)
-fn main() {}
+//! x
+mod images;
+fn main() { println!("{}", images::archive().unwrap().len()); }
