@@ -73,9 +73,9 @@ pub enum Doing {
         /// The pod.
         pod: String,
     },
-    /// A daemon has failed; its next try comes later (MG-9).
+    /// A daemon has failed, or ended by itself; its next try comes later (MG-9).
     BackingOff {
-        /// The failed pod.
+        /// The pod that has ended.
         pod: String,
         /// Until when.
         until: Timestamp,
@@ -358,9 +358,13 @@ impl fmt::Display for Doing {
             Self::Serving { pod } => write!(f, "pod {pod}"),
             Self::Creating => f.write_str("creating a pod"),
             Self::Coming => f.write_str("a pod has been created and is not seen yet"),
+            // The verdict has just said why the node does not want it.
+            Self::Deleting { pod, cause: Cause::NotWanted(_) } => write!(f, "deleting pod {pod}"),
             Self::Deleting { pod, cause } => write!(f, "deleting pod {pod}: {cause}"),
             Self::WaitingForEnd { pod } => write!(f, "waiting for the end of pod {pod}"),
-            Self::BackingOff { pod, until } => write!(f, "pod {pod} has failed; next try at {until}"),
+            Self::BackingOff { pod, until } => {
+                write!(f, "pod {pod} has ended; the next one comes after {until}")
+            }
             Self::WaitingForBudget { pod } => {
                 write!(f, "pod {pod} is outdated and waits until enough others are available")
             }
