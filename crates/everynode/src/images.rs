@@ -38,7 +38,8 @@ pub fn archive() -> std::io::Result<Vec<u8>> {
     let mut manifests = Vec::new();
     for (name, entry_point) in IMAGES {
         let config = blobs.add_json(CONFIG, &config(entry_point, &diff_id));
-        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
         let mut descriptor = blobs.add_json(MANIFEST, &manifest);
         // containerd takes the name from here as it stands.
         descriptor["annotations"] = json!({"io.containerd.image.name": name});

@@ -5,8 +5,10 @@
 
 mod cluster;
 mod kubectl;
+mod server;
 mod wait;
 
 pub use cluster::{Cluster, binary};
 pub use kubectl::{Answer, Kubectl, Running, kubectls};
+pub use server::Server;
 pub use wait::{eventually, eventually_equal};
