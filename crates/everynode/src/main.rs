@@ -1,3 +1,4 @@
 //! x
 mod images;
+mod pki;
 fn main() { println!("{}", images::archive().unwrap().len()); }
