@@ -157,7 +157,10 @@ pub async fn prepare_volumes(scene: &Scene) -> Done {
     let wanted = volumes::wanted(&scene.pod);
     let contents = match scene.shared.sources.read(&scene.key().namespace, &wanted).await {
         Ok(contents) => contents,
-        Err(error) => return no_volumes(scene, None, &with_sources(&error)),
+        Err(error) => {
+            let volume = volumes::made_from(&scene.pod, error.wanted()).unwrap_or_default();
+            return no_volumes(scene, &volume, &error.to_string());
+        }
     };
     let copy = scene.clone();
     // Files are written by a thread that may wait for the disk.
@@ -166,13 +169,12 @@ pub async fn prepare_volumes(scene: &Scene) -> Done {
     });
     match made.await {
         Ok(Ok(())) => Done::Well,
-        Ok(Err((volume, error))) => no_volumes(scene, Some(&volume), &error.to_string()),
+        Ok(Err((volume, error))) => no_volumes(scene, &volume, &error.to_string()),
         Err(error) => Done::NoVolumes(error.to_string()),
     }
 }
 
-fn no_volumes(scene: &Scene, volume: Option<&str>, message: &str) -> Done {
-    let volume = volume.unwrap_or("");
+fn no_volumes(scene: &Scene, volume: &str, message: &str) -> Done {
     let message = format!("MountVolume.SetUp failed for volume {volume:?} : {message}");
     scene.event(None, Kind::Warning, "FailedMount", &message);
     Done::NoVolumes(message)

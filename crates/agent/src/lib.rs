@@ -65,8 +65,9 @@ pub struct Config {
     pub node_name: String,
     /// The node's own address: `InternalIP`, and `status.hostIP` of its pods.
     pub address: IpAddr,
-    /// Labels beyond the well-known ones, for example `node-role.kubernetes.io/control-plane: ""`. Labels that
-    /// users put on the Node object later are kept.
+    /// Labels beyond the well-known ones. Labels that users put on the Node object later are kept. A server with
+    /// NodeRestriction refuses some from a node's own identity, for example `node-role.kubernetes.io/control-plane`:
+    /// these are left out with a warning, and an administrator must set them.
     pub labels: BTreeMap<String, String>,
     /// Taints a new Node object is created with. An existing object keeps its own.
     pub taints: Vec<Taint>,

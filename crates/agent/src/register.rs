@@ -169,7 +169,7 @@ pub fn images(mut images: Vec<crate::runtime::Image>) -> Vec<ContainerImage> {
 
 /// Creates the Node object, or brings the labels of an existing one up to date, and answers it.
 pub async fn register(config: &Config, machine: &Machine, status: NodeStatus) -> Result<Node, RegisterError> {
-    let asked = create_or_adopt(config, machine, status);
+    let asked = register_with_labels(config, machine, status);
     match tokio::time::timeout(ANSWER_LIMIT, asked).await {
         Ok(Ok(node)) => Ok(node),
         Ok(Err(source)) => {
@@ -179,13 +179,34 @@ pub async fn register(config: &Config, machine: &Machine, status: NodeStatus) ->
     }
 }
 
-async fn create_or_adopt(
+/// A node may not give itself a role: where the server says so, it registers without.
+async fn register_with_labels(
     config: &Config,
     machine: &Machine,
     status: NodeStatus,
 ) -> Result<Node, kube::Error> {
-    let api: Api<Node> = Api::all(config.client.clone());
     let labels = labels(config, machine);
+    match create_or_adopt(config, labels.clone(), status.clone()).await {
+        Err(kube::Error::Api(refusal)) if refusal.code == 403 => {
+            let (own, refused) = labels.into_iter().partition::<BTreeMap<_, _>, _>(|(key, _)| is_own(key));
+            let names = refused.into_keys().collect::<Vec<_>>().join(", ");
+            tracing::warn!(
+                labels = names,
+                reason = refusal.message,
+                "an administrator must set these labels"
+            );
+            create_or_adopt(config, own, status).await
+        }
+        answer => answer,
+    }
+}
+
+async fn create_or_adopt(
+    config: &Config,
+    labels: BTreeMap<String, String>,
+    status: NodeStatus,
+) -> Result<Node, kube::Error> {
+    let api: Api<Node> = Api::all(config.client.clone());
     let node = Node {
         metadata: ObjectMeta {
             name: Some(config.node_name.clone()),
@@ -209,6 +230,30 @@ async fn create_or_adopt(
     }
     let patch = serde_json::json!({"metadata": {"labels": labels}});
     api.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(patch)).await
+}
+
+/// Whether a node may set this label on itself (NodeRestriction, wire 7.5.4).
+#[must_use]
+pub fn is_own(label: &str) -> bool {
+    const KNOWN: [&str; 11] = [
+        "kubernetes.io/hostname",
+        "kubernetes.io/os",
+        "kubernetes.io/arch",
+        "beta.kubernetes.io/os",
+        "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/instance-type",
+        "node.kubernetes.io/instance-type",
+        "topology.kubernetes.io/region",
+        "topology.kubernetes.io/zone",
+        "failure-domain.beta.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone",
+    ];
+    let Some((domain, _)) = label.split_once('/') else { return true };
+    let is_below = |parent: &str| domain == parent || domain.ends_with(&format!(".{parent}"));
+    if !is_below("kubernetes.io") && !is_below("k8s.io") {
+        return true;
+    }
+    KNOWN.contains(&label) || is_below("node.kubernetes.io") || is_below("kubelet.kubernetes.io")
 }
 
 /// Why the node is not registered.
@@ -250,6 +295,21 @@ mod tests {
         assert_eq!(listed.len(), MAX_IMAGES);
         let first = &listed[0];
         assert_eq!((first.size_bytes, first.names.clone()), (Some(59), Some(vec!["d".into(), "t".into()])));
+    }
+
+    #[test]
+    fn a_node_gives_itself_no_role() {
+        for (label, expected) in [
+            ("disk", true),
+            ("example.com/x", true),
+            ("kubernetes.io/hostname", true),
+            ("x.node.kubernetes.io/y", true),
+            ("node-role.kubernetes.io/control-plane", false),
+            ("node-restriction.kubernetes.io/x", false),
+            ("k8s.io/x", false),
+        ] {
+            assert_eq!(is_own(label), expected, "{label}");
+        }
     }
 
     #[test]

@@ -65,13 +65,46 @@ pub type Contents = BTreeMap<Source, Data>;
 
 /// Why a source could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to read {kind} {namespace}/{name}")]
-pub struct SourceError {
-    kind: &'static str,
-    namespace: String,
-    name: String,
-    #[source]
-    source: Box<kube::Error>,
+pub enum SourceError {
+    /// The server has no TokenRequest.
+    #[error("the server issues no tokens for service accounts (asked for {namespace}/{name})")]
+    NoTokens {
+        /// What was asked for.
+        wanted: Source,
+        /// Namespace.
+        namespace: String,
+        /// Name of the service account.
+        name: String,
+    },
+    /// The server refused; its own sentence.
+    #[error("{message}")]
+    Refused {
+        /// What was asked for.
+        wanted: Source,
+        /// The server's words.
+        message: String,
+    },
+    /// The server does not answer, and was not asked before.
+    #[error("failed to read {kind} {namespace}/{name}: the API server does not answer")]
+    NoAnswer {
+        /// What was asked for.
+        wanted: Source,
+        /// Its kind.
+        kind: &'static str,
+        /// Namespace.
+        namespace: String,
+        /// Name.
+        name: String,
+    },
+}
+
+impl SourceError {
+    /// What was asked for.
+    pub fn wanted(&self) -> &Source {
+        let (Self::NoTokens { wanted, .. } | Self::Refused { wanted, .. } | Self::NoAnswer { wanted, .. }) =
+            self;
+        wanted
+    }
 }
 
 /// Reads sources, and remembers them.
@@ -128,16 +161,14 @@ impl Sources {
                 self.known().remove(&key);
                 Ok(None)
             }
-            (Ok(Err(kube::Error::Api(status))), _) => {
-                Err(self.error(namespace, source, kube::Error::Api(status)))
-            }
+            (Ok(Err(kube::Error::Api(status))), _) => Err(refused(namespace, source, &status)),
             (_, Some(known)) => Ok(Some(known.data)),
-            (Ok(Err(error)), None) => Err(self.error(namespace, source, error)),
-            (Err(_), None) => {
-                let late =
-                    std::io::Error::new(std::io::ErrorKind::TimedOut, "the API server does not answer");
-                Err(self.error(namespace, source, kube::Error::Service(late.into())))
-            }
+            (_, None) => Err(SourceError::NoAnswer {
+                wanted: source.clone(),
+                kind: source.kind(),
+                namespace: namespace.into(),
+                name: source.name().into(),
+            }),
         }
     }
 
@@ -185,14 +216,16 @@ impl Sources {
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, Source), Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn error(&self, namespace: &str, source: &Source, error: kube::Error) -> SourceError {
-        SourceError {
-            kind: source.kind(),
-            namespace: namespace.into(),
-            name: source.name().into(),
-            source: Box::new(error),
+fn refused(namespace: &str, source: &Source, status: &kube::core::Status) -> SourceError {
+    let wanted = source.clone();
+    match source {
+        // A missing account is named in the sentence, a missing endpoint is not.
+        Source::Token(_) if status.code == 404 && !status.message.contains(source.name()) => {
+            SourceError::NoTokens { wanted, namespace: namespace.into(), name: source.name().into() }
         }
+        _ => SourceError::Refused { wanted, message: status.message.clone() },
     }
 }
 

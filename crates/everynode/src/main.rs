@@ -20,6 +20,8 @@ struct Arguments {
 enum Command {
     /// Run the API server on the embedded store.
     Server(cli::server::Flags),
+    /// Print a token with which a machine may join, once.
+    Token(cli::token::Flags),
     /// Write the images that need no registry (hello and pause) as one OCI archive to standard output.
     Images,
     /// Print the version, and the Kubernetes version that the server reports.
@@ -48,6 +50,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(cli::server::run(flags))
         }
+        Command::Token(flags) => cli::token::run(&flags),
         Command::Images => Ok(std::io::stdout().write_all(&images::archive()?)?),
         Command::Version => {
             println!("everynode {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), objects::VERSION);

@@ -2,7 +2,7 @@
 //!
 //! Each step fails with its own waiting reason. Kubernetes: `startContainer`.
 
-use super::{Scene, with_sources};
+use super::Scene;
 use crate::env;
 use crate::events::Kind;
 use crate::images::{self, Failure, PullPolicy};
@@ -137,7 +137,7 @@ async fn pull_with_credentials(
     let names = scene.spec().image_pull_secrets.unwrap_or_default();
     let wanted = names.into_iter().map(|secret| Source::Secret(secret.name)).collect();
     let contents = scene.shared.sources.read(&scene.key().namespace, &wanted).await;
-    let secrets: Vec<_> = contents.map_err(|error| with_sources(&error))?.into_values().collect();
+    let secrets: Vec<_> = contents.map_err(|error| error.to_string())?.into_values().collect();
     let credentials = images::credentials(image, &secrets);
     if credentials.is_empty() {
         return scene.runtime().pull_image(image, None, sandbox).await.map(drop).map_err(|e| e.to_string());
@@ -160,7 +160,7 @@ async fn describe(
 ) -> Result<m::ContainerConfig, String> {
     let wanted = env::wanted(container);
     let contents = scene.shared.sources.read(&scene.key().namespace, &wanted).await;
-    let contents = contents.map_err(|error| with_sources(&error))?;
+    let contents = contents.map_err(|error| error.to_string())?;
     let environment = scene.with_facts(&contents, |facts| env::environment(container, facts));
     let environment = with_own(scene, environment.map_err(|error| error.to_string())?);
     let spec = scene.spec();

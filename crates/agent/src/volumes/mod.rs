@@ -98,15 +98,26 @@ impl VolumeError {
 /// What the pod's volumes are made from.
 #[must_use]
 pub fn wanted(pod: &Pod) -> BTreeSet<Source> {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes(pod).flat_map(|volume| wanted_by(volume, pod)).collect()
+}
+
+/// The first volume that is made from this source.
+#[must_use]
+pub fn made_from(pod: &Pod, source: &Source) -> Option<String> {
+    volumes(pod).find(|volume| wanted_by(volume, pod).contains(source)).map(|volume| volume.name.clone())
+}
+
+fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
+    pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten())
+}
+
+fn wanted_by(volume: &Volume, pod: &Pod) -> BTreeSet<Source> {
     let mut wanted = BTreeSet::new();
-    for volume in volumes {
-        wanted.extend(volume.config_map.iter().map(|map| Source::ConfigMap(map.name.clone())));
-        let secrets = volume.secret.iter().filter_map(|secret| secret.secret_name.clone());
-        wanted.extend(secrets.map(Source::Secret));
-        if let Some(projection) = &volume.projected {
-            wanted.extend(projected::wanted(projection, pod));
-        }
+    wanted.extend(volume.config_map.iter().map(|map| Source::ConfigMap(map.name.clone())));
+    let secret = volume.secret.as_ref().and_then(|secret| secret.secret_name.clone());
+    wanted.extend(secret.map(Source::Secret));
+    if let Some(projection) = &volume.projected {
+        wanted.extend(projected::wanted(projection, pod));
     }
     wanted
 }

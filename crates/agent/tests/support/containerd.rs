@@ -131,15 +131,19 @@ impl Drop for Containerd {
         let _ = self.process.kill();
         let _ = self.process.wait();
         run("ip", &["netns", "del", &self.netns]);
-        agent_cgroup(&self.cgroup);
+        remove_cgroup(&self.cgroup);
     }
 }
 
-fn agent_cgroup(cgroup: &str) {
+/// A cgroup can be removed only when its last process is gone, which takes the kernel a moment.
+fn remove_cgroup(cgroup: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
     for tree in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
         let folder = tree.path().join(cgroup.trim_start_matches('/'));
-        let folder = text(&folder);
-        run("sh", &["-c", &format!("test -d {folder} && find {folder} -depth -type d -exec rmdir {{}} +")]);
+        let remove = format!("find {} -depth -type d -exec rmdir {{}} +", text(&folder));
+        while folder.is_dir() && !run("sh", &["-c", &remove]) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

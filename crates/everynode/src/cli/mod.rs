@@ -1,3 +1,4 @@
 //! One file a subcommand.
 
 pub mod server;
+pub mod token;

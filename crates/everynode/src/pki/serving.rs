@@ -1,34 +1,84 @@
-//! The TLS of the server: our certificate, HTTP/2 and 1.1, client certificates asked for and not required.
+//! TLS as the server speaks it: its own certificate, which may be replaced while it runs, and client certificates.
+//!
+//! A client certificate is asked for and not required (wire 0.6); one of a foreign authority ends the handshake.
+//! Connections take a renewed certificate at their next handshake.
 
 use super::{Authority, Issued, PkiError};
-use rustls::server::WebPkiClientVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::default_provider;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// TLS 1.2 and 1.3; a client certificate counts only if `authority` has signed it.
-pub fn serving(authority: &Authority, issued: &Issued) -> Result<Arc<rustls::ServerConfig>, PkiError> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(authority.certificate().clone())?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+/// The server's certificate as it is now.
+#[derive(Debug)]
+pub struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl Current {
+    /// Begins with this one.
+    pub fn new(issued: &Issued) -> Result<Arc<Self>, PkiError> {
+        Ok(Arc::new(Self(RwLock::new(certified(issued)?))))
+    }
+
+    /// From the next handshake on this one is shown.
+    pub fn replace(&self, issued: &Issued) -> Result<(), PkiError> {
+        let new = certified(issued)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+/// TLS for the API server.
+pub fn server(authority: &Authority, current: Arc<Current>) -> Result<Arc<ServerConfig>, PkiError> {
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), provider())
         .allow_unauthenticated()
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))?;
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(clients)
-        .with_single_cert(vec![certificate(issued)?], key(issued)?)?;
+        .with_cert_resolver(current);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-fn certificate(issued: &Issued) -> Result<CertificateDer<'static>, PkiError> {
-    let parsed = CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes());
-    parsed.map_err(|error| rustls::Error::General(error.to_string()).into())
+/// TLS with which the server speaks to node agents.
+pub fn agent_client(authority: &Authority, user: &Issued) -> Result<Arc<ClientConfig>, PkiError> {
+    let (chain, key) = parse(user)?;
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(authority)?)
+        .with_client_auth_cert(chain, key)?;
+    Ok(Arc::new(config))
 }
 
-fn key(issued: &Issued) -> Result<PrivateKeyDer<'static>, PkiError> {
-    let parsed = PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes());
-    parsed.map_err(|error| rustls::Error::General(error.to_string()).into())
+fn roots(authority: &Authority) -> Result<RootCertStore, PkiError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.certificate().clone())?;
+    Ok(roots)
+}
+
+fn certified(issued: &Issued) -> Result<Arc<CertifiedKey>, PkiError> {
+    let (chain, key) = parse(issued)?;
+    Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
+}
+
+fn parse(issued: &Issued) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), PkiError> {
+    let broken = |error: rustls_pki_types::pem::Error| rustls::Error::General(error.to_string());
+    let chain = CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).map_err(broken)?;
+    let key = PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).map_err(broken)?;
+    Ok((vec![chain], key))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(default_provider())
 }

@@ -1,61 +1,137 @@
-//! The authority and its certificates, on disk.
+//! What the certificate authority promises.
 
+use super::kubeconfig;
+use super::tokens::Tokens;
 use super::*;
 use std::os::unix::fs::PermissionsExt as _;
 
 fn now() -> Timestamp {
-    Timestamp::from_second(1_800_000_000).unwrap()
+    "2026-11-21T12:00:00Z".parse().unwrap()
+}
+
+fn server_at(addresses: &[&str]) -> Leaf {
+    Leaf {
+        common_name: "everynode".into(),
+        organization: None,
+        usage: Usage::Server {
+            names: BTreeSet::from(["localhost".to_string()]),
+            addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+        },
+    }
 }
 
 fn admin() -> Leaf {
-    Leaf { common_name: "admin".into(), organization: Some("system:masters".into()), usage: Usage::Client }
-}
-
-fn server(address: &str) -> Leaf {
-    let usage = Usage::Server {
-        names: BTreeSet::from(["localhost".to_string()]),
-        addresses: BTreeSet::from([address.parse().unwrap()]),
-    };
-    Leaf { common_name: "server".into(), organization: None, usage }
+    let (user, group) = ("everynode-admin", "system:masters");
+    Leaf { common_name: user.into(), organization: Some(group.into()), usage: Usage::Client }
 }
 
 #[test]
-fn the_authority_is_made_once_and_its_key_is_the_owners_alone() {
+fn the_authority_is_made_once_and_only_its_owner_reads_it() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Authority::open(dir.path(), now()).unwrap().fingerprint();
-    assert_eq!(Authority::open(dir.path(), now()).unwrap().fingerprint(), first);
-    let mode = std::fs::metadata(dir.path().join("ca.key")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let dir = dir.path().join("pki");
+    let made = Authority::open(&dir, now()).unwrap();
+    let read = Authority::open(&dir, now()).unwrap();
+    assert_eq!(made.certificate_pem(), read.certificate_pem());
+    assert_eq!(made.fingerprint(), hex(&Sha256::digest(made.certificate())));
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&dir), mode(&dir.join("ca.key"))), (0o700, 0o600));
 }
 
 #[test]
-fn half_an_authority_is_refused_with_the_name_of_the_missing_file() {
+fn half_an_authority_is_refused_and_nothing_is_made_in_its_place() {
     let dir = tempfile::tempdir().unwrap();
     Authority::open(dir.path(), now()).unwrap();
     std::fs::remove_file(dir.path().join("ca.key")).unwrap();
     let error = Authority::open(dir.path(), now()).err().unwrap().to_string();
-    assert!(error.contains("ca.key is missing"), "{error}");
+    assert!(error.contains("ca.key is missing while"), "{error}");
+    assert!(!dir.path().join("ca.key").exists());
 }
 
 #[test]
-fn a_certificate_on_disk_is_used_until_it_says_something_else_or_grows_old() {
+fn a_broken_file_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    Authority::open(dir.path(), now()).unwrap();
+    std::fs::write(dir.path().join("ca.crt"), "nonsense").unwrap();
+    let error = Authority::open(dir.path(), now()).err().unwrap().to_string();
+    assert!(error.contains("ca.crt: is not what it should be"), "{error}");
+}
+
+/// What is asked for, and when, after a certificate for 127.0.0.1 was made now.
+#[track_caller]
+fn check_reuse(leaf: &Leaf, days: i64, kept: bool) {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::open(dir.path(), now()).unwrap();
-    let current =
-        |leaf: &Leaf, at| authority.current(dir.path(), "server", leaf, at).unwrap().certificate_pem;
-    let first = current(&server("10.0.0.1"), now());
-    assert_eq!(current(&server("10.0.0.1"), now()), first);
-    let moved = current(&server("10.0.0.2"), now());
-    assert_ne!(moved, first);
-    assert_ne!(current(&server("10.0.0.2"), now() + LEAF_LIFE * 9 / 10), moved);
+    let first = authority.current(dir.path(), "server", &server_at(&["127.0.0.1"]), now()).unwrap();
+    let later = now() + SignedDuration::from_hours(24 * days);
+    let second = authority.current(dir.path(), "server", leaf, later).unwrap();
+    assert_eq!(first.certificate_pem == second.certificate_pem, kept);
+    assert!(authority.fits(&second.certificate_pem, &second.key_pem, leaf, later));
 }
 
 #[test]
-fn a_certificate_of_another_authority_does_not_fit() {
-    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let ours = Authority::open(ours.path(), now()).unwrap();
-    let theirs = Authority::open(theirs.path(), now()).unwrap().issue(&admin(), now()).unwrap();
-    assert!(!ours.fits(&theirs.certificate_pem, &theirs.key_pem, &admin(), now()));
-    let own = ours.issue(&admin(), now()).unwrap();
-    assert!(ours.fits(&own.certificate_pem, &own.key_pem, &admin(), now()));
+fn a_certificate_is_kept_while_it_fits_and_is_fresh() {
+    check_reuse(&server_at(&["127.0.0.1"]), 0, true);
+    check_reuse(&server_at(&["127.0.0.1"]), 280, true);
+    check_reuse(&server_at(&["127.0.0.1"]), 300, false);
+    check_reuse(&server_at(&["127.0.0.1", "10.88.0.1"]), 0, false);
+    check_reuse(&server_at(&["::1"]), 0, false);
+    check_reuse(&admin(), 0, false);
+}
+
+#[test]
+fn a_certificate_of_another_authority_or_another_key_does_not_fit() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let one = Authority::open(one.path(), now()).unwrap();
+    let two = Authority::open(two.path(), now()).unwrap();
+    let (issued, other) = (one.issue(&admin(), now()).unwrap(), one.issue(&admin(), now()).unwrap());
+    assert!(one.fits(&issued.certificate_pem, &issued.key_pem, &admin(), now()));
+    assert!(!two.fits(&issued.certificate_pem, &issued.key_pem, &admin(), now()));
+    assert!(!one.fits(&issued.certificate_pem, &other.key_pem, &admin(), now()));
+}
+
+#[test]
+fn a_join_token_is_good_once_made_and_only_with_its_secret_and_in_its_life() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::open(dir.path(), now()).unwrap();
+    let tokens = Tokens::new(dir.path());
+    let life = SignedDuration::from_hours(1);
+    let text = tokens.create(&authority, now(), life).unwrap();
+    let (fingerprint, bearer) = text.split_once(':').unwrap();
+    assert_eq!(fingerprint, authority.fingerprint());
+    let (id, secret) = bearer.split_once('.').unwrap();
+    assert_eq!((id.len(), secret.len()), (6, 16));
+
+    assert_eq!(tokens.check(bearer, now()).unwrap().as_deref(), Some(id));
+    assert_eq!(tokens.check(bearer, now() + life + life).unwrap(), None);
+    for wrong in [format!("{id}.0123456789abcdef"), format!("abcdef.{secret}"), id.into(), String::new()] {
+        assert_eq!(tokens.check(&wrong, now()).unwrap(), None, "{wrong}");
+    }
+    let kept = std::fs::read_to_string(dir.path().join("join-tokens")).unwrap();
+    assert!(!kept.contains(secret), "the secret itself is on the disk");
+}
+
+#[test]
+fn a_new_token_leaves_the_others_and_forgets_those_whose_life_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::open(dir.path(), now()).unwrap();
+    let tokens = Tokens::new(dir.path());
+    let hours = SignedDuration::from_hours;
+    tokens.create(&authority, now(), hours(1)).unwrap();
+    let long = tokens.create(&authority, now(), hours(9)).unwrap();
+    tokens.create(&authority, now() + hours(2), hours(1)).unwrap();
+    let bearer = long.split_once(':').unwrap().1;
+    assert!(tokens.check(bearer, now() + hours(2)).unwrap().is_some());
+    assert_eq!(std::fs::read_to_string(dir.path().join("join-tokens")).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn the_kubeconfig_names_the_server_and_carries_the_user() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::open(dir.path(), now()).unwrap();
+    let user = authority.issue(&admin(), now()).unwrap();
+    let text = kubeconfig::text("https://127.0.0.1:6443", authority.certificate_pem(), &user);
+    let config = kube::config::Kubeconfig::from_yaml(&text).unwrap();
+    let cluster = config.clusters[0].cluster.clone().unwrap();
+    assert_eq!(cluster.server.as_deref(), Some("https://127.0.0.1:6443"));
+    assert!(config.auth_infos[0].auth_info.clone().unwrap().client_key_data.is_some());
 }
