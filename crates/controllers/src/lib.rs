@@ -1,1 +1,284 @@
-//! (in work)
+//! The loops of a control plane: caches → snapshot → plan → act.
+//!
+//! Each loop watches, takes a snapshot, plans with a function of values, and acts through the Kubernetes API; nothing
+//! else is known of the server, so that all of this runs against any cluster. Modules stand in reading order.
+//!
+//! 1. A watch error, a refused write or a bad object never ends a loop; a panic ends the process, with the loop's name.
+//! 2. One watch per kind serves all loops ([`caches`]). Trimmed objects are never written back.
+//! 3. A loop gets a key and never the change ([`reconcile`]).
+//!
+//! Kubernetes: `cmd/kube-controller-manager/app` (one process, many loops), and kube-scheduler.
+
+pub mod act;
+pub mod caches;
+pub mod certificates;
+mod daemonsets;
+pub mod events;
+pub mod expectations;
+mod garbage;
+pub mod leader;
+mod namespaces;
+mod node_lifecycle;
+mod pod_gc;
+pub mod reconcile;
+mod scheduling;
+mod served;
+mod service_accounts;
+
+pub use certificates::Signer;
+
+use caches::{Caches, Watched};
+use events::Recorder;
+use kube::Client;
+use kube::core::Status;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// One of the loops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loop {
+    /// A pod of every DaemonSet on every node that wants one.
+    DaemonSets,
+    /// A node for every pod.
+    Scheduling,
+    /// Which nodes are alive, and what follows for their pods.
+    NodeLifecycle,
+    /// Objects whose owners are gone go too.
+    Garbage,
+    /// A namespace that ends is emptied.
+    Namespaces,
+    /// Every namespace has its default account and the CA.
+    ServiceAccounts,
+    /// Pods whose node is gone go too.
+    PodGc,
+    /// Nodes get their certificates.
+    Certificates,
+}
+
+impl Loop {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::DaemonSets,
+        Self::Scheduling,
+        Self::NodeLifecycle,
+        Self::Garbage,
+        Self::Namespaces,
+        Self::ServiceAccounts,
+        Self::PodGc,
+        Self::Certificates,
+    ];
+
+    /// The loop's name in logs and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DaemonSets => "daemonsets",
+            Self::Scheduling => "scheduling",
+            Self::NodeLifecycle => "node_lifecycle",
+            Self::Garbage => "garbage",
+            Self::Namespaces => "namespaces",
+            Self::ServiceAccounts => "service_accounts",
+            Self::PodGc => "pod_gc",
+            Self::Certificates => "certificates",
+        }
+    }
+
+    fn reads(self) -> &'static [Watched] {
+        match self {
+            Self::DaemonSets => daemonsets::READS,
+            Self::Scheduling => scheduling::READS,
+            Self::NodeLifecycle => node_lifecycle::READS,
+            Self::Garbage => garbage::READS,
+            Self::Namespaces => namespaces::READS,
+            Self::ServiceAccounts => service_accounts::READS,
+            Self::PodGc => pod_gc::READS,
+            Self::Certificates => certificates::READS,
+        }
+    }
+}
+
+/// A set of loops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loops(BTreeSet<Loop>);
+
+impl Loops {
+    /// Every loop.
+    pub fn all() -> Self {
+        Self::of(Loop::ALL)
+    }
+
+    /// These loops.
+    pub fn of(loops: impl IntoIterator<Item = Loop>) -> Self {
+        Self(loops.into_iter().collect())
+    }
+
+    /// Whether it is among them.
+    pub fn contains(&self, which: Loop) -> bool {
+        self.0.contains(&which)
+    }
+}
+
+/// What the loops need to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How long a node may be silent before it counts as unreachable (NP-2). Kubernetes: `--node-monitor-grace-period`.
+    pub node_grace: Duration,
+    /// The same for a node that has never reported. Kubernetes: `--node-startup-grace-period`.
+    pub node_startup_grace: Duration,
+    /// How often nodes are looked at. Kubernetes: `--node-monitor-period`.
+    pub node_period: Duration,
+    /// How long a pod stays bound to a node that is gone (NP-12). Kubernetes: `quarantineTime`.
+    pub pod_quarantine: Duration,
+    /// The cluster's CA for `kube-root-ca.crt`; without it the ConfigMaps are left alone.
+    pub ca_pem: Option<String>,
+    /// Signs certificates; without it the loop `certificates` only approves.
+    pub signer: Option<Signer>,
+    /// With it the loops start only as the holder of this lease, and losing it ends them.
+    pub election: Option<leader::Election>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node_grace: Duration::from_secs(40),
+            node_startup_grace: Duration::from_secs(60),
+            node_period: Duration::from_secs(5),
+            pod_quarantine: Duration::from_secs(40),
+            ca_pem: None,
+            signer: None,
+            election: None,
+        }
+    }
+}
+
+/// Why the loops have ended without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopError {
+    /// One has ended by itself, which none may.
+    #[error("{name} has ended: {reason}")]
+    Ended {
+        /// `loop daemonsets`, `watch Pods`.
+        name: String,
+        /// What is known of it.
+        reason: String,
+    },
+    /// Another process holds the lease now.
+    #[error("no longer the leader")]
+    Leader(#[from] leader::Lost),
+}
+
+/// What all loops share.
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) caches: Caches,
+    pub(crate) recorder: Recorder,
+    pub(crate) config: Config,
+}
+
+impl Shared {
+    /// Waits for the first lists of these kinds.
+    async fn synced(&self, reads: &[Watched]) {
+        self.caches.synced(&reads.iter().copied().collect()).await;
+    }
+}
+
+/// Runs these loops until `shutdown`; Ok then. The first part that ends by itself ends all, with its name.
+pub async fn run(
+    client: Client,
+    which: Loops,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), LoopError> {
+    let mut tasks = Tasks::default();
+    tokio::select! {
+        () = shutdown => Ok(()),
+        error = drive(&mut tasks, client, which, config) => Err(error),
+    }
+}
+
+async fn drive(tasks: &mut Tasks, client: Client, which: Loops, config: Config) -> LoopError {
+    let (recorder, occurrences) = Recorder::new();
+    tasks.spawn("events".to_string(), events::write(client.clone(), occurrences));
+    let shared = Arc::new(Shared { client, caches: Caches::default(), recorder, config });
+    let Some(election) = shared.config.election.clone() else {
+        start(tasks, &shared, &which);
+        return tasks.first_end().await;
+    };
+    let hold = leader::acquire(&shared.client, election).await;
+    start(tasks, &shared, &which);
+    tokio::select! {
+        lost = hold.keep(&shared.client) => lost.into(),
+        error = tasks.first_end() => error,
+    }
+}
+
+fn start(tasks: &mut Tasks, shared: &Arc<Shared>, which: &Loops) {
+    let kinds = which.0.iter().flat_map(|which| which.reads()).copied().collect();
+    for which in &which.0 {
+        let shared = shared.clone();
+        let name = format!("loop {}", which.name());
+        match which {
+            Loop::DaemonSets => tasks.spawn(name, daemonsets::run(shared)),
+            Loop::Scheduling => tasks.spawn(name, scheduling::run(shared)),
+            Loop::NodeLifecycle => tasks.spawn(name, node_lifecycle::run(shared)),
+            Loop::Garbage => tasks.spawn(name, garbage::run(shared)),
+            Loop::Namespaces => tasks.spawn(name, namespaces::run(shared)),
+            Loop::ServiceAccounts => tasks.spawn(name, service_accounts::run(shared)),
+            Loop::PodGc => tasks.spawn(name, pod_gc::run(shared)),
+            Loop::Certificates => tasks.spawn(name, certificates::run(shared)),
+        }
+    }
+    for (kind, feed) in shared.caches.feeds(&shared.client, &kinds) {
+        tasks.spawn(format!("watch {kind:?}"), feed);
+    }
+}
+
+/// Named tasks; dropping them ends them.
+#[derive(Default)]
+struct Tasks {
+    running: JoinSet<Infallible>,
+    names: BTreeMap<String, String>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: String, task: impl Future<Output = Infallible> + Send + 'static) {
+        let handle = self.running.spawn(task);
+        self.names.insert(handle.id().to_string(), name);
+    }
+
+    async fn first_end(&mut self) -> LoopError {
+        match self.running.join_next().await {
+            Some(Ok(never)) => match never {},
+            Some(Err(error)) => {
+                let name = self.names.get(&error.id().to_string()).cloned().unwrap_or_default();
+                LoopError::Ended { name, reason: error.to_string() }
+            }
+            None => LoopError::Ended {
+                name: "everything".to_string(),
+                reason: "nothing was to be run".to_string(),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The outcome of a call whose failure with such a status is as good as success; `None` then.
+pub(crate) fn tolerate<T>(
+    outcome: kube::Result<T>,
+    is_fine: impl Fn(&Status) -> bool,
+) -> Result<Option<T>, kube::Error> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(kube::Error::Api(status)) if is_fine(&status) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,181 @@
+//! One shared watch per kind for all loops.
+//!
+//! 1. A kind is watched once, however many loops read it, and only if one of them does.
+//! 2. Pods and nodes are kept trimmed ([`trim`]); DaemonSets also as the JSON that the server sent.
+//! 3. A loop reads sorted snapshots and hears of changes as keys; see [`mirror`].
+//!
+//! Kubernetes: `client-go/informers` (`SharedInformerFactory`).
+
+mod feed;
+pub mod mirror;
+mod trim;
+pub mod whole;
+
+pub use mirror::{Change, Mirror};
+pub use whole::Whole;
+
+use feed::feed;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use objects::owner::controller_of;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// The ConfigMap in every namespace with the cluster's certificate authority.
+pub const ROOT_CA_MAP: &str = "kube-root-ca.crt";
+
+/// Pods by the node that they are bound to.
+pub const BY_NODE: &str = "node";
+/// Pods by their controller's uid, or [`orphans_of`] their namespace.
+pub const BY_OWNER: &str = "owner";
+
+/// The value in [`BY_OWNER`] of a namespace's objects that nobody controls.
+pub fn orphans_of(namespace: &str) -> String {
+    format!("orphan:{namespace}")
+}
+
+/// A kind that can be watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Watched {
+    /// Nodes.
+    Nodes,
+    /// Pods.
+    Pods,
+    /// DaemonSets.
+    DaemonSets,
+    /// ControllerRevisions.
+    Revisions,
+    /// Leases of all namespaces.
+    Leases,
+    /// Namespaces.
+    Namespaces,
+    /// ServiceAccounts, their metadata.
+    ServiceAccounts,
+    /// The ConfigMaps called [`ROOT_CA_MAP`].
+    RootCaMaps,
+    /// CertificateSigningRequests.
+    Requests,
+}
+
+/// What is known of the cluster. Clones show the same.
+#[derive(Clone)]
+pub struct Caches {
+    /// Nodes, trimmed.
+    pub nodes: Arc<Mirror<Node>>,
+    /// Pods, trimmed; see [`BY_NODE`], [`BY_OWNER`].
+    pub pods: Arc<Mirror<Pod>>,
+    /// DaemonSets, also as JSON.
+    pub daemonsets: Arc<Mirror<Whole<DaemonSet>>>,
+    /// ControllerRevisions.
+    pub revisions: Arc<Mirror<ControllerRevision>>,
+    /// Leases.
+    pub leases: Arc<Mirror<Lease>>,
+    /// Namespaces.
+    pub namespaces: Arc<Mirror<Namespace>>,
+    /// ServiceAccounts, their metadata.
+    pub service_accounts: Arc<Mirror<PartialObjectMeta<ServiceAccount>>>,
+    /// The ConfigMaps called [`ROOT_CA_MAP`].
+    pub root_ca_maps: Arc<Mirror<ConfigMap>>,
+    /// CertificateSigningRequests.
+    pub requests: Arc<Mirror<CertificateSigningRequest>>,
+}
+
+impl Default for Caches {
+    fn default() -> Self {
+        let plain = |pod: &Pod| objects::pod::node_name(pod).map(str::to_string);
+        Self {
+            nodes: Arc::new(Mirror::new(&[])),
+            pods: Arc::new(Mirror::new(&[(BY_NODE, plain), (BY_OWNER, |pod| Some(owner(&pod.metadata)))])),
+            daemonsets: Arc::new(Mirror::new(&[])),
+            revisions: Arc::new(Mirror::new(&[])),
+            leases: Arc::new(Mirror::new(&[])),
+            namespaces: Arc::new(Mirror::new(&[])),
+            service_accounts: Arc::new(Mirror::new(&[])),
+            root_ca_maps: Arc::new(Mirror::new(&[])),
+            requests: Arc::new(Mirror::new(&[])),
+        }
+    }
+}
+
+impl Caches {
+    /// The watches of these kinds. Each future is to be driven for ever; until then its mirror is empty.
+    pub fn feeds(
+        &self,
+        client: &Client,
+        kinds: &BTreeSet<Watched>,
+    ) -> Vec<(Watched, BoxFuture<'static, Infallible>)> {
+        kinds.iter().map(|kind| (*kind, self.feed(client, *kind))).collect()
+    }
+
+    /// Waits until the first list of all these kinds is here (WE-20).
+    pub async fn synced(&self, kinds: &BTreeSet<Watched>) {
+        for kind in kinds {
+            match kind {
+                Watched::Nodes => self.nodes.synced().await,
+                Watched::Pods => self.pods.synced().await,
+                Watched::DaemonSets => self.daemonsets.synced().await,
+                Watched::Revisions => self.revisions.synced().await,
+                Watched::Leases => self.leases.synced().await,
+                Watched::Namespaces => self.namespaces.synced().await,
+                Watched::ServiceAccounts => self.service_accounts.synced().await,
+                Watched::RootCaMaps => self.root_ca_maps.synced().await,
+                Watched::Requests => self.requests.synced().await,
+            }
+        }
+    }
+
+    fn feed(&self, client: &Client, kind: Watched) -> BoxFuture<'static, Infallible> {
+        let (client, all) = (client.clone(), watcher::Config::default());
+        match kind {
+            Watched::Nodes => feed(Api::all(client), all, trim::node, self.nodes.clone()).boxed(),
+            Watched::Pods => feed(Api::all(client), all, trim::pod, self.pods.clone()).boxed(),
+            Watched::DaemonSets => {
+                feed(Api::all(client), all, trim::field_owners, self.daemonsets.clone()).boxed()
+            }
+            Watched::Revisions => {
+                feed(Api::all(client), all, trim::field_owners, self.revisions.clone()).boxed()
+            }
+            Watched::Leases => feed(Api::all(client), all, trim::lease, self.leases.clone()).boxed(),
+            Watched::Namespaces => {
+                feed(Api::all(client), all, trim::namespace, self.namespaces.clone()).boxed()
+            }
+            Watched::ServiceAccounts => {
+                feed(Api::all(client), all, trim::only_metadata, self.service_accounts.clone()).boxed()
+            }
+            Watched::RootCaMaps => {
+                let named = all.fields(&format!("metadata.name={ROOT_CA_MAP}"));
+                feed(Api::all(client), named, trim::config_map, self.root_ca_maps.clone()).boxed()
+            }
+            Watched::Requests => {
+                feed(Api::all(client), all, trim::only_metadata, self.requests.clone()).boxed()
+            }
+        }
+    }
+}
+
+/// A watch of the metadata of any kind, for its own mirror.
+pub fn metadata_feed(
+    api: Api<PartialObjectMeta>,
+    mirror: Arc<Mirror<PartialObjectMeta>>,
+) -> BoxFuture<'static, Infallible>
+where
+    PartialObjectMeta: kube::Resource,
+{
+    feed(api, watcher::Config::default(), trim::only_metadata, mirror).boxed()
+}
+
+fn owner(meta: &ObjectMeta) -> String {
+    match controller_of(meta) {
+        Some(owner) => owner.uid.clone(),
+        None => orphans_of(meta.namespace.as_deref().unwrap_or_default()),
+    }
+}

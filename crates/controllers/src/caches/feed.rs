@@ -1,0 +1,94 @@
+//! One watch of one kind, poured into its [`Mirror`] for ever.
+//!
+//! A watch error never ends a loop: it is said, waited out (without chance), and the list is read again where needed.
+//! Starts with a streaming list; a server that does not know it (400, 422) gets an ordinary list and a watch.
+//! Kubernetes: `client-go/tools/cache/reflector.go`.
+
+use super::mirror::{Kept, Mirror};
+use futures::StreamExt as _;
+use kube::Api;
+use kube::runtime::watcher::{self, Event};
+use serde::de::DeserializeOwned;
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Wait after the first error of a watch; each further one in a row doubles it.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// Longest wait between two attempts: a server that returns is noticed within this.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Errors in a row of which each is a warning; further ones are noted at debug level.
+const LOUD_ERRORS: u32 = 3;
+
+/// Keeps `mirror` up to date. `trim` takes off what no loop reads, before anything is stored.
+pub(super) async fn feed<K>(
+    api: Api<K>,
+    selection: watcher::Config,
+    trim: fn(&mut K),
+    mirror: Arc<Mirror<K>>,
+) -> Infallible
+where
+    K: kube::Resource + Kept + Clone + DeserializeOwned + Debug,
+{
+    let what = api.resource_url().to_string();
+    let mut config = selection.streaming_lists();
+    let mut failures = 0;
+    loop {
+        let mut events = pin!(watcher::watcher(api.clone(), config.clone()));
+        let mut incoming = Vec::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    failures = 0;
+                    take(event, trim, &mut incoming, &mirror);
+                }
+                Err(error) if config.initial_list_strategy == STREAMING && is_refused(&error) => {
+                    tracing::info!(%what, %error, "no streaming lists here");
+                    config.initial_list_strategy = watcher::InitialListStrategy::ListWatch;
+                    break;
+                }
+                Err(error) => pause(&what, &error, &mut failures).await,
+            }
+        }
+    }
+}
+
+const STREAMING: watcher::InitialListStrategy = watcher::InitialListStrategy::StreamingList;
+
+fn take<K>(event: Event<K>, trim: fn(&mut K), incoming: &mut Vec<K>, mirror: &Mirror<K>)
+where
+    K: Kept,
+{
+    let trimmed = |mut object: K| {
+        trim(&mut object);
+        object
+    };
+    match event {
+        Event::Init => incoming.clear(),
+        Event::InitApply(object) => incoming.push(trimmed(object)),
+        Event::InitDone => mirror.replace(std::mem::take(incoming)),
+        Event::Apply(object) => mirror.apply(trimmed(object)),
+        Event::Delete(object) => mirror.remove(trimmed(object)),
+    }
+}
+
+/// Whether the server does not understand what was asked.
+fn is_refused(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => matches!(status.code, 400 | 422),
+        _ => false,
+    }
+}
+
+async fn pause(what: &str, error: &watcher::Error, failures: &mut u32) {
+    let wait = FIRST_WAIT.saturating_mul(2u32.saturating_pow(*failures)).min(LONGEST_WAIT);
+    *failures = failures.saturating_add(1);
+    match *failures <= LOUD_ERRORS {
+        true => tracing::warn!(%what, %error, ?wait, "watch interrupted"),
+        false => tracing::debug!(%what, %error, ?wait, "watch interrupted"),
+    }
+    tokio::time::sleep(wait).await;
+}

@@ -1,0 +1,267 @@
+//! What one watch has shown, as a sorted map with indexes.
+//!
+//! 1. One writer: the feed of this kind. Any number of readers; a reader never waits for the network.
+//! 2. Readers get the objects in key order: order is part of the answer.
+//! 3. Whoever asked to hear of changes hears each one after it can be read, in order, with old and new. A listener only
+//!    notes keys (it runs inside the feed).
+//! 4. A repeated event with the same resourceVersion is no change (WE-5).
+//!
+//! Kubernetes: `client-go/tools/cache` (`Indexer`, `SharedInformer`).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use objects::key::ObjectKey;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
+
+/// Something that a mirror can hold.
+pub trait Kept: Send + Sync + 'static {
+    /// Its metadata.
+    fn meta(&self) -> &ObjectMeta;
+}
+
+impl<K> Kept for K
+where
+    K: kube::Resource + Send + Sync + 'static,
+{
+    fn meta(&self) -> &ObjectMeta {
+        kube::Resource::meta(self)
+    }
+}
+
+/// One change of one object.
+#[derive(Debug)]
+pub struct Change<'a, T> {
+    /// Before; none for a new object.
+    pub old: Option<&'a Arc<T>>,
+    /// After; none for an object that is gone.
+    pub new: Option<&'a Arc<T>>,
+}
+
+impl<'a, T: Kept> Change<'a, T> {
+    /// The newest state that is known, also of an object that is gone.
+    pub fn latest(&self) -> Option<&'a Arc<T>> {
+        self.new.or(self.old)
+    }
+
+    /// The object's key.
+    pub fn key(&self) -> ObjectKey {
+        self.latest().map(|object| ObjectKey::of(object.meta())).unwrap_or_default()
+    }
+}
+
+/// Gives the value under which an object is found in an index.
+pub type IndexBy<T> = fn(&T) -> Option<String>;
+
+type Listener<T> = Box<dyn Fn(&Change<'_, T>) + Send + Sync>;
+
+/// The newest known state of all objects of one kind.
+pub struct Mirror<T> {
+    objects: RwLock<Objects<T>>,
+    listeners: RwLock<Vec<Listener<T>>>,
+    synced: watch::Sender<bool>,
+}
+
+struct Objects<T> {
+    by_key: BTreeMap<ObjectKey, Arc<T>>,
+    indexes: Vec<(&'static str, IndexBy<T>, BTreeMap<String, BTreeSet<ObjectKey>>)>,
+}
+
+impl<T: Kept> Mirror<T> {
+    /// An empty mirror with these indexes.
+    pub fn new(indexes: &[(&'static str, IndexBy<T>)]) -> Self {
+        let indexes = indexes.iter().map(|(name, by)| (*name, *by, BTreeMap::new())).collect();
+        Self {
+            objects: RwLock::new(Objects { by_key: BTreeMap::new(), indexes }),
+            listeners: RwLock::default(),
+            synced: watch::Sender::new(false),
+        }
+    }
+
+    /// The object of this key.
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
+        self.read(|objects| objects.by_key.get(key).cloned())
+    }
+
+    /// All objects, in key order.
+    pub fn all(&self) -> Vec<Arc<T>> {
+        self.read(|objects| objects.by_key.values().cloned().collect())
+    }
+
+    /// The objects of a namespace, in the order of names.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {
+        let from = ObjectKey::new(namespace, "");
+        self.read(|objects| {
+            let found = objects.by_key.range(from..).take_while(|(key, _)| key.namespace == namespace);
+            found.map(|(_, object)| object.clone()).collect()
+        })
+    }
+
+    /// The objects that an index has under this value, in key order. An unknown index has none.
+    pub fn by(&self, index: &str, value: &str) -> Vec<Arc<T>> {
+        self.read(|objects| {
+            let index = objects.indexes.iter().find(|(name, _, _)| *name == index);
+            let keys = index.and_then(|(_, _, values)| values.get(value)).into_iter().flatten();
+            keys.filter_map(|key| objects.by_key.get(key).cloned()).collect()
+        })
+    }
+
+    /// Calls `listener` for every change from now on, and at once for every object that is known already.
+    pub fn listen(&self, listener: impl Fn(&Change<'_, T>) + Send + Sync + 'static) {
+        let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        for object in self.all() {
+            listener(&Change { old: None, new: Some(&object) });
+        }
+        listeners.push(Box::new(listener));
+    }
+
+    /// Waits until the first complete list is here.
+    pub async fn synced(&self) {
+        let mut synced = self.synced.subscribe();
+        // The sender lives as long as `self`.
+        let _ = synced.wait_for(|synced| *synced).await;
+    }
+
+    /// Takes a new or changed object in.
+    pub(super) fn apply(&self, object: T) {
+        let (key, object) = (ObjectKey::of(object.meta()), Arc::new(object));
+        let old = self.write(|objects| objects.put(key, object.clone()));
+        if old.as_ref().is_some_and(|old| same_version(old.as_ref(), object.as_ref())) {
+            return;
+        }
+        match &old {
+            // Recreated under the same name between two looks: a deletion and a creation (WE-2).
+            Some(old) if old.meta().uid != object.meta().uid => {
+                self.tell(&Change { old: Some(old), new: None });
+                self.tell(&Change { old: None, new: Some(&object) });
+            }
+            old => self.tell(&Change { old: old.as_ref(), new: Some(&object) }),
+        }
+    }
+
+    /// Takes note that an object is gone, with its last state.
+    pub(super) fn remove(&self, last: T) {
+        let key = ObjectKey::of(last.meta());
+        if self.write(|objects| objects.take(&key)).is_some() {
+            self.tell(&Change { old: Some(&Arc::new(last)), new: None });
+        }
+    }
+
+    /// Takes a complete list in: what it does not have is gone.
+    pub(super) fn replace(&self, all: Vec<T>) {
+        let listed: BTreeSet<ObjectKey> = all.iter().map(|object| ObjectKey::of(object.meta())).collect();
+        all.into_iter().for_each(|object| self.apply(object));
+        let gone = self.read(|objects| {
+            objects.by_key.keys().filter(|key| !listed.contains(key)).cloned().collect::<Vec<_>>()
+        });
+        for key in gone {
+            if let Some(old) = self.write(|objects| objects.take(&key)) {
+                self.tell(&Change { old: Some(&old), new: None });
+            }
+        }
+        self.synced.send_replace(true);
+    }
+
+    fn tell(&self, change: &Change<'_, T>) {
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().for_each(|listener| listener(change));
+    }
+
+    fn read<R>(&self, f: impl FnOnce(&Objects<T>) -> R) -> R {
+        f(&self.objects.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<R>(&self, f: impl FnOnce(&mut Objects<T>) -> R) -> R {
+        f(&mut self.objects.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<T: Kept> Objects<T> {
+    fn put(&mut self, key: ObjectKey, object: Arc<T>) -> Option<Arc<T>> {
+        let old = self.take(&key);
+        for (_, by, values) in &mut self.indexes {
+            if let Some(value) = by(&object) {
+                values.entry(value).or_default().insert(key.clone());
+            }
+        }
+        self.by_key.insert(key, object);
+        old
+    }
+
+    fn take(&mut self, key: &ObjectKey) -> Option<Arc<T>> {
+        let old = self.by_key.remove(key)?;
+        for (_, by, values) in &mut self.indexes {
+            let Some(value) = by(&old) else { continue };
+            if let Some(keys) = values.get_mut(&value) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    values.remove(&value);
+                }
+            }
+        }
+        Some(old)
+    }
+}
+
+fn same_version<T: Kept>(old: &T, new: &T) -> bool {
+    let (old, new) = (old.meta(), new.meta());
+    old.uid == new.uid && old.resource_version.is_some() && old.resource_version == new.resource_version
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::json;
+    use std::sync::Mutex;
+
+    fn pod(name: &str, uid: &str, version: &str, node: Option<&str>) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"namespace": "a", "name": name, "uid": uid, "resourceVersion": version},
+            "spec": {"containers": [], "nodeName": node}
+        }))
+        .unwrap()
+    }
+
+    fn mirror() -> (Mirror<Pod>, Arc<Mutex<Vec<String>>>) {
+        let mirror = Mirror::new(&[("node", |pod| objects::pod::node_name(pod).map(str::to_string))]);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let heard = log.clone();
+        mirror.listen(move |change: &Change<'_, Pod>| {
+            let word = match (change.old, change.new) {
+                (None, _) => "new",
+                (Some(_), Some(_)) => "changed",
+                (Some(_), None) => "gone",
+            };
+            heard.lock().unwrap().push(format!("{word} {}", change.key().name));
+        });
+        (mirror, log)
+    }
+
+    fn names(pods: &[Arc<Pod>]) -> Vec<String> {
+        pods.iter().map(|pod| pod.metadata.name.clone().unwrap()).collect()
+    }
+
+    #[test]
+    fn readers_see_key_order_and_indexes_follow_changes() {
+        let (mirror, _) = mirror();
+        mirror.apply(pod("b", "1", "1", None));
+        mirror.apply(pod("a", "2", "2", Some("n1")));
+        assert_eq!(names(&mirror.in_namespace("a")), ["a", "b"]);
+        assert_eq!(names(&mirror.by("node", "n1")), ["a"]);
+        mirror.apply(pod("b", "1", "3", Some("n1")));
+        assert_eq!(names(&mirror.by("node", "n1")), ["a", "b"]);
+        mirror.remove(pod("a", "2", "4", Some("n1")));
+        assert_eq!(names(&mirror.by("node", "n1")), ["b"]);
+        assert!(mirror.in_namespace("b").is_empty() && mirror.by("zone", "n1").is_empty());
+    }
+
+    #[test]
+    fn a_list_tells_only_what_it_changes() {
+        let (mirror, log) = mirror();
+        mirror.replace(vec![pod("a", "1", "1", None), pod("b", "2", "1", None), pod("c", "3", "1", None)]);
+        mirror.replace(vec![pod("a", "1", "1", None), pod("b", "9", "2", None), pod("d", "4", "2", None)]);
+        let expected = ["new a", "new b", "new c", "gone b", "new b", "new d", "gone c"];
+        assert_eq!(*log.lock().unwrap(), expected);
+    }
+}

@@ -1,0 +1,132 @@
+//! PURE. What the loops do not read of an object, and so do not keep.
+//!
+//! A fleet of 1,000 nodes holds thousands of pods and nodes; their environment, volumes, image lists and field owners
+//! are most of their weight. A trimmed object is never written back: loops write patches, or read anew.
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, Node, Pod, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// Field owners and annotations: nobody reads them.
+pub(super) fn metadata(meta: &mut ObjectMeta) {
+    meta.managed_fields = None;
+    meta.annotations = None;
+}
+
+/// Any kind: only its metadata is made smaller.
+pub(super) fn only_metadata<K: kube::Resource>(object: &mut K) {
+    metadata(object.meta_mut());
+}
+
+/// Field owners only.
+pub(super) fn field_owners<K: kube::Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+}
+
+/// What placement, scheduling and eviction read stays: names, labels, owners, affinity, tolerations, requests, ports,
+/// phase, reason and conditions.
+pub(super) fn pod(pod: &mut Pod) {
+    metadata(&mut pod.metadata);
+    if let Some(spec) = &mut pod.spec {
+        spec.volumes = None;
+        spec.ephemeral_containers = None;
+        spec.security_context = None;
+        spec.host_aliases = None;
+        spec.dns_config = None;
+        spec.image_pull_secrets = None;
+        spec.containers.iter_mut().for_each(container);
+        spec.init_containers.iter_mut().flatten().for_each(container);
+    }
+    if let Some(status) = &mut pod.status {
+        *status = PodStatus {
+            phase: status.phase.take(),
+            reason: status.reason.take(),
+            conditions: status.conditions.take(),
+            start_time: status.start_time.take(),
+            host_ip: status.host_ip.take(),
+            pod_ip: status.pod_ip.take(),
+            ..PodStatus::default()
+        };
+    }
+}
+
+fn container(container: &mut Container) {
+    *container = Container {
+        name: std::mem::take(&mut container.name),
+        image: container.image.take(),
+        ports: container.ports.take(),
+        resources: container.resources.take(),
+        restart_policy: container.restart_policy.take(),
+        ..Container::default()
+    };
+}
+
+/// Images and volumes go; conditions, addresses, taints and allocatable stay.
+pub(super) fn node(node: &mut Node) {
+    metadata(&mut node.metadata);
+    if let Some(status) = &mut node.status {
+        status.images = None;
+        status.volumes_attached = None;
+        status.volumes_in_use = None;
+        status.node_info = None;
+        status.config = None;
+    }
+}
+
+/// A lease is read for its holder and time.
+pub(super) fn lease(lease: &mut Lease) {
+    metadata(&mut lease.metadata);
+}
+
+/// A namespace is read for its phase and finalizers.
+pub(super) fn namespace(namespace: &mut Namespace) {
+    metadata(&mut namespace.metadata);
+}
+
+/// The published certificate authority is read as a whole.
+pub(super) fn config_map(map: &mut ConfigMap) {
+    metadata(&mut map.metadata);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_trimmed_pod_keeps_what_decisions_read() {
+        let mut full: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "labels": {"a": "b"}, "annotations": {"long": "text"},
+                "managedFields": [{"manager": "kubectl"}]},
+            "spec": {"nodeName": "n1", "volumes": [{"name": "v"}], "tolerations": [{"operator": "Exists"}],
+                "containers": [{"name": "c", "image": "i", "env": [{"name": "E"}], "command": ["x"],
+                    "ports": [{"containerPort": 1, "hostPort": 2}], "resources": {"requests": {"cpu": "1"}}}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0}]}
+        }))
+        .unwrap();
+        pod(&mut full);
+        let kept: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "labels": {"a": "b"}},
+            "spec": {"nodeName": "n1", "tolerations": [{"operator": "Exists"}],
+                "containers": [{"name": "c", "image": "i",
+                    "ports": [{"containerPort": 1, "hostPort": 2}], "resources": {"requests": {"cpu": "1"}}}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        }))
+        .unwrap();
+        assert_eq!(full, kept);
+    }
+
+    #[test]
+    fn a_trimmed_node_loses_its_images_only() {
+        let mut full: Node = serde_json::from_value(json!({
+            "metadata": {"name": "n", "labels": {"a": "b"}},
+            "status": {"images": [{"names": ["x"]}], "conditions": [{"type": "Ready", "status": "True"}]}
+        }))
+        .unwrap();
+        node(&mut full);
+        let kept = json!({"metadata": {"name": "n", "labels": {"a": "b"}},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        assert_eq!(full, serde_json::from_value(kept).unwrap());
+    }
+}

@@ -1,0 +1,248 @@
+//! A pod of every DaemonSet on every node that wants one: snapshot → [`daemonset::plan`] → act → status.
+//!
+//! 1. Events only say which DaemonSets to look at (WE-1…WE-16, with BUG-4, BUG-10 and BUG-11 cured); a burst within
+//!    [`COALESCE`] is one look.
+//! 2. What is created or deleted is remembered until the cache shows it ([`Expectations`]), so that a look at a late
+//!    cache does nothing twice.
+//! 3. A failed daemon's wait is remembered per node, and lost with the process (WE-23).
+//!
+//! Kubernetes: `daemon_controller.go` (`syncDaemonSet` and the event handlers).
+
+use crate::Shared;
+use crate::act::{ActError, Actor};
+use crate::caches::{BY_OWNER, Change, Watched, Whole, orphans_of};
+use crate::expectations::Expectations;
+use crate::reconcile::{Next, Queue, work};
+use daemonset::{Action, Backoff, Doing, Judge, Plan, Snapshot};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use objects::key::ObjectKey;
+use objects::owner::controller_of;
+use objects::selector::Selector;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Kinds that this loop reads.
+pub(crate) const READS: &[Watched] =
+    &[Watched::DaemonSets, Watched::Revisions, Watched::Pods, Watched::Nodes];
+
+/// DaemonSets at a time. Kubernetes: `--concurrent-daemonset-syncs` is 2, which made others wait (#128442).
+const WORKERS: usize = 8;
+/// A rollout over a thousand nodes brings thousands of events a second; each look passes over all of them.
+const COALESCE: Duration = Duration::from_millis(30);
+
+struct Loop {
+    shared: Arc<Shared>,
+    queue: Queue<ObjectKey>,
+    expectations: Expectations,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    /// Waits of failed daemons, by the DaemonSet's uid.
+    backoffs: BTreeMap<String, Backoff>,
+    /// The last status that was written for a uid, and upon which version.
+    written: BTreeMap<String, (Option<String>, DaemonSetStatus)>,
+}
+
+/// Why a look did not achieve what it should.
+#[derive(Debug, thiserror::Error)]
+enum SyncError {
+    #[error(transparent)]
+    Act(#[from] ActError),
+    #[error("{}", .0.join("; "))]
+    Problems(Vec<String>),
+}
+
+/// Keeps daemons on nodes, for ever.
+pub(crate) async fn run(shared: Arc<Shared>) -> Infallible {
+    let this = Arc::new(Loop {
+        expectations: Expectations::new(shared.caches.pods.clone()),
+        queue: Queue::new(COALESCE),
+        memory: Mutex::default(),
+        shared: Arc::new(Shared {
+            client: shared.client.clone(),
+            caches: shared.caches.clone(),
+            recorder: shared.recorder.named("daemonset-controller"),
+            config: shared.config.clone(),
+        }),
+    });
+    this.clone().listen();
+    shared.synced(READS).await;
+    work(&this.queue, WORKERS, |key| this.reconcile(key)).await
+}
+
+impl Loop {
+    fn listen(self: Arc<Self>) {
+        let caches = &self.shared.caches;
+        let this = self.clone();
+        caches.daemonsets.listen(move |change| this.daemonset_changed(change));
+        let this = self.clone();
+        caches.pods.listen(move |change| this.dependent_changed(change, |pod: &Pod| &pod.metadata));
+        let this = self.clone();
+        caches.revisions.listen(move |change| this.dependent_changed(change, |revision| &revision.metadata));
+        let this = self.clone();
+        caches.nodes.listen(move |change| this.node_changed(change));
+    }
+
+    /// WE-1…WE-3.
+    fn daemonset_changed(&self, change: &Change<'_, Whole<DaemonSet>>) {
+        if let (Some(old), None) = (change.old, change.new) {
+            let uid = uid(&old.object.metadata);
+            self.expectations.forget(uid);
+            let mut memory = self.memory();
+            memory.backoffs.remove(uid);
+            memory.written.remove(uid);
+        }
+        self.queue.add(change.key());
+    }
+
+    /// WE-4…WE-10, for pods and revisions alike.
+    fn dependent_changed<T>(&self, change: &Change<'_, T>, meta: fn(&T) -> &ObjectMeta)
+    where
+        T: crate::caches::mirror::Kept,
+    {
+        let (old, new) = (change.old.map(|old| meta(old)), change.new.map(|new| meta(new)));
+        let owners = [old, new].map(|meta| meta.and_then(|meta| self.owner(meta)));
+        for owner in owners.iter().flatten() {
+            self.queue.add(owner.clone());
+        }
+        // An orphan wakes those who could adopt it: when it is new, or when what they look at has changed.
+        if let Some(new) = new.filter(|new| controller_of(new).is_none() && new.deletion_timestamp.is_none())
+        {
+            let news = old.is_none_or(|old| old.labels != new.labels || controller_of(old).is_some());
+            if news {
+                self.matching(new).into_iter().for_each(|key| self.queue.add(key));
+            }
+        }
+    }
+
+    /// WE-11…WE-16, BUG-4, BUG-11: whatever changes a placement is a reason to look.
+    fn node_changed(&self, change: &Change<'_, Node>) {
+        match (change.old, change.new) {
+            (Some(old), Some(new)) if reads_same(old, new) => {}
+            (Some(old), Some(new)) => {
+                for seen in self.shared.caches.daemonsets.all() {
+                    let spec = seen.object.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+                    let judge = spec.map(Judge::of);
+                    if judge.is_none_or(|judge| judge.place(old) != judge.place(new)) {
+                        self.queue.add(ObjectKey::of(&seen.object.metadata));
+                    }
+                }
+            }
+            _ => {
+                for seen in self.shared.caches.daemonsets.all() {
+                    self.queue.add(ObjectKey::of(&seen.object.metadata));
+                }
+            }
+        }
+    }
+
+    /// The DaemonSet that controls it, if the cache has it with the same uid (OW-10).
+    fn owner(&self, meta: &ObjectMeta) -> Option<ObjectKey> {
+        let owner = controller_of(meta).filter(|owner| owner.kind == "DaemonSet")?;
+        let key = ObjectKey::new(meta.namespace.as_deref().unwrap_or_default(), &owner.name);
+        let seen = self.shared.caches.daemonsets.get(&key)?;
+        (uid(&seen.object.metadata) == owner.uid).then_some(key)
+    }
+
+    /// DaemonSets whose selector matches an orphan (OW-12).
+    fn matching(&self, meta: &ObjectMeta) -> Vec<ObjectKey> {
+        let Some(labels) = meta.labels.as_ref().filter(|labels| !labels.is_empty()) else {
+            return Vec::new();
+        };
+        let all = self.shared.caches.daemonsets.in_namespace(meta.namespace.as_deref().unwrap_or_default());
+        let matches = |seen: &&Arc<Whole<DaemonSet>>| {
+            let selector =
+                seen.object.spec.as_ref().map(|spec| Selector::from_label_selector(&spec.selector));
+            selector.and_then(Result::ok).is_some_and(|s| !s.is_empty() && s.matches(labels))
+        };
+        all.iter().filter(matches).map(|seen| ObjectKey::of(&seen.object.metadata)).collect()
+    }
+
+    async fn reconcile(&self, key: ObjectKey) -> Result<Next, SyncError> {
+        let Some(subject) = self.shared.caches.daemonsets.get(&key) else { return Ok(Next::Rest) };
+        let now = Timestamp::now();
+        let mut plan = self.plan(&key, &subject, now);
+        if let Some(standstill) = &plan.standstill {
+            tracing::debug!(%key, %standstill, "nothing is planned");
+        }
+        self.note(&subject, &mut plan, now);
+        let actor = Actor { shared: &self.shared, expectations: &self.expectations, subject: &subject };
+        std::mem::take(&mut plan.events).into_iter().for_each(|event| actor.tell(Some(event)));
+        actor.carry_out(&plan.actions).await?;
+        if !plan.problems.is_empty() {
+            return Err(SyncError::Problems(plan.problems));
+        }
+        Ok(next(&plan, now))
+    }
+
+    fn plan(&self, key: &ObjectKey, subject: &Whole<DaemonSet>, now: Timestamp) -> Plan {
+        let caches = &self.shared.caches;
+        let uid = uid(&subject.object.metadata);
+        let unseen = self.expectations.of(uid, now);
+        let backoff = self.memory().backoffs.get(uid).cloned().unwrap_or_default();
+        let nodes = caches.nodes.all();
+        let (own, orphans) =
+            (caches.pods.by(BY_OWNER, uid), caches.pods.by(BY_OWNER, &orphans_of(&key.namespace)));
+        let revisions = caches.revisions.in_namespace(&key.namespace);
+        let snapshot = Snapshot {
+            daemon_set: &subject.object,
+            raw: &subject.json,
+            nodes: nodes.iter().map(Arc::as_ref).collect(),
+            pods: own.iter().chain(&orphans).map(Arc::as_ref).collect(),
+            revisions: revisions.iter().map(Arc::as_ref).collect(),
+            backoff: &backoff,
+            unseen: &unseen,
+        };
+        daemonset::plan(&snapshot, now)
+    }
+
+    /// Remembers failures, and leaves out a status that is written already and only not seen yet.
+    fn note(&self, subject: &Whole<DaemonSet>, plan: &mut Plan, now: Timestamp) {
+        let meta = &subject.object.metadata;
+        let mut memory = self.memory();
+        let backoff = memory.backoffs.entry(uid(meta).to_string()).or_default();
+        backoff.apply(std::mem::take(&mut plan.backoff), now);
+        if backoff.is_empty() {
+            memory.backoffs.remove(uid(meta));
+        }
+        let Some(Action::WriteStatus(status)) = plan.actions.last() else { return };
+        let writing = (meta.resource_version.clone(), status.as_ref().clone());
+        if memory.written.get(uid(meta)) == Some(&writing) {
+            plan.actions.pop();
+        } else {
+            memory.written.insert(uid(meta).to_string(), writing);
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When to look again: at once if a burst was cut (MG-17), else when time alone changes something.
+fn next(plan: &Plan, now: Timestamp) -> Next {
+    if plan.nodes.values().any(|verdict| verdict.doing == Doing::NextBurst) {
+        return Next::After(Duration::ZERO);
+    }
+    match plan.wake_at {
+        Some(at) => Next::After(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
+        None => Next::Rest,
+    }
+}
+
+/// Whether two versions of a node are the same to every DaemonSet: they read labels and taints (WE-16b).
+fn reads_same(old: &Node, new: &Node) -> bool {
+    let taints = |node: &Node| node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+    old.metadata.labels == new.metadata.labels && taints(old) == taints(new)
+}
+
+fn uid(meta: &ObjectMeta) -> &str {
+    meta.uid.as_deref().unwrap_or_default()
+}

@@ -1,0 +1,84 @@
+//! Which of our own writes does the cache not show yet?
+//!
+//! Keeps one [`Unseen`] per DaemonSet: filled by what the server has accepted, emptied by the watch, and an input of
+//! the next snapshot, so that a plan made from a late cache creates nothing twice. A write that the watch has shown
+//! before its answer came back is never recorded. Kubernetes: `ControllerExpectations` (MG-26…MG-28); see
+//! [`daemonset::unseen`] for where we differ.
+
+use crate::caches::{Change, Mirror};
+use daemonset::unseen::Unseen;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use objects::key::ObjectKey;
+use objects::owner::controller_of;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Writes on their way, by the DaemonSet's uid.
+pub struct Expectations {
+    pods: Arc<Mirror<Pod>>,
+    unseen: Arc<Mutex<BTreeMap<String, Unseen>>>,
+}
+
+impl Expectations {
+    /// Starts listening to what the cache shows.
+    pub fn new(pods: Arc<Mirror<Pod>>) -> Self {
+        let unseen: Arc<Mutex<BTreeMap<String, Unseen>>> = Arc::default();
+        let heard = unseen.clone();
+        pods.listen(move |change| hear(&mut lock(&heard), change));
+        Self { pods, unseen }
+    }
+
+    /// What is on its way for this DaemonSet.
+    pub fn of(&self, owner: &str, now: Timestamp) -> Unseen {
+        let mut all = lock(&self.unseen);
+        let Some(unseen) = all.get_mut(owner) else { return Unseen::default() };
+        unseen.prune(now);
+        unseen.clone()
+    }
+
+    /// The server has accepted a new pod for a node.
+    pub fn created(&self, owner: &str, node: &str, key: &ObjectKey, uid: &str, now: Timestamp) {
+        // Under the lock, so that the listener cannot slip in between the look and the note.
+        let mut all = lock(&self.unseen);
+        if !self.shows(key, |pod| pod.metadata.uid.as_deref() == Some(uid)) {
+            all.entry(owner.to_string()).or_default().created(node, uid, now);
+        }
+    }
+
+    /// The server has accepted the deletion of a pod.
+    pub fn deleted(&self, owner: &str, key: &ObjectKey, uid: &str, now: Timestamp) {
+        let mut all = lock(&self.unseen);
+        let is_there =
+            |pod: &Pod| pod.metadata.uid.as_deref() == Some(uid) && !objects::pod::is_terminating(pod);
+        if self.shows(key, is_there) {
+            all.entry(owner.to_string()).or_default().deleted(uid, now);
+        }
+    }
+
+    /// The DaemonSet is gone (MG-28).
+    pub fn forget(&self, owner: &str) {
+        lock(&self.unseen).remove(owner);
+    }
+
+    fn shows(&self, key: &ObjectKey, is_it: impl Fn(&Pod) -> bool) -> bool {
+        self.pods.get(key).is_some_and(|pod| is_it(&pod))
+    }
+}
+
+fn lock(unseen: &Mutex<BTreeMap<String, Unseen>>) -> MutexGuard<'_, BTreeMap<String, Unseen>> {
+    unseen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn hear(all: &mut BTreeMap<String, Unseen>, change: &Change<'_, Pod>) {
+    let Some(pod) = change.latest() else { return };
+    let Some(owner) = controller_of(&pod.metadata) else { return };
+    let Some(unseen) = all.get_mut(&owner.uid) else { return };
+    match change.new {
+        Some(pod) => unseen.seen(pod),
+        None => unseen.gone(pod.metadata.uid.as_deref().unwrap_or_default()),
+    }
+    if unseen.is_empty() {
+        all.remove(&owner.uid);
+    }
+}

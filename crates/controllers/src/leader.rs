@@ -1,0 +1,181 @@
+//! One of several processes runs the loops: the holder of a lease.
+//!
+//! 1. The lease is taken when it is free, released, or has not been renewed for its duration; measured on our own clock from
+//!    the last change that we saw, so that clocks need not agree.
+//! 2. The holder renews it every [`RETRY`]; when it has not succeeded for [`RENEW_DEADLINE`], which is shorter than the
+//!    duration, it is no leader any more and must end ([`Lost`]).
+//! 3. Every write carries the version that was read: of two that try at once, one fails.
+//!
+//! Kubernetes: `client-go/tools/leaderelection`.
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a lease holds without renewal. Kubernetes: `--leader-elect-lease-duration`.
+const DURATION: Duration = Duration::from_secs(15);
+/// After so long without a renewal the holder gives up. Kubernetes: `--leader-elect-renew-deadline`.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// Between two attempts. Kubernetes: `--leader-elect-retry-period`.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Which lease, and who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Election {
+    /// Where the lease is.
+    pub namespace: String,
+    /// What it is called.
+    pub name: String,
+    /// Different for every process.
+    pub identity: String,
+}
+
+/// We were the leader and are not any more.
+#[derive(Debug, thiserror::Error)]
+#[error("lease {lease} was lost: {reason}")]
+pub struct Lost {
+    lease: String,
+    reason: String,
+}
+
+/// The lease is ours, as long as it is kept.
+#[derive(Debug)]
+pub struct Hold {
+    election: Election,
+    renewed: Instant,
+}
+
+/// What was seen of the lease, and when it last changed.
+struct Seen {
+    spec: LeaseSpec,
+    since: Instant,
+}
+
+/// Waits until the lease is ours.
+pub async fn acquire(client: &Client, election: Election) -> Hold {
+    let mut seen = None;
+    loop {
+        match attempt(client, &election, &mut seen).await {
+            Ok(true) => {
+                tracing::info!(lease = election.name, "leading");
+                return Hold { election, renewed: Instant::now() };
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!(lease = election.name, %error, "cannot try for the lease"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+impl Hold {
+    /// Renews the lease until that fails for too long.
+    pub async fn keep(mut self, client: &Client) -> Lost {
+        let lost = |election: &Election, reason: String| Lost {
+            lease: format!("{}/{}", election.namespace, election.name),
+            reason,
+        };
+        let mut seen = None;
+        loop {
+            tokio::time::sleep(RETRY).await;
+            let deadline = self.renewed + RENEW_DEADLINE;
+            let reason =
+                match tokio::time::timeout_at(deadline, attempt(client, &self.election, &mut seen)).await {
+                    Ok(Ok(true)) => {
+                        self.renewed = Instant::now();
+                        continue;
+                    }
+                    Ok(Ok(false)) => return lost(&self.election, "another process holds it".to_string()),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "no answer".to_string(),
+                };
+            tracing::warn!(lease = self.election.name, reason, "the lease is not renewed");
+            if Instant::now() + RETRY > deadline {
+                return lost(&self.election, reason);
+            }
+        }
+    }
+}
+
+/// Takes or renews the lease; false if another process holds it.
+async fn attempt(client: &Client, election: &Election, seen: &mut Option<Seen>) -> kube::Result<bool> {
+    let api = Api::<Lease>::namespaced(client.clone(), &election.namespace);
+    let now = Timestamp::now();
+    let Some(live) = api.get_opt(&election.name).await? else {
+        let metadata = ObjectMeta { name: Some(election.name.clone()), ..ObjectMeta::default() };
+        let lease = Lease { metadata, spec: Some(held(&LeaseSpec::default(), &election.identity, now)) };
+        return api.create(&PostParams::default(), &lease).await.map(|_| true);
+    };
+    let spec = live.spec.clone().unwrap_or_default();
+    let since = match seen {
+        Some(seen) if seen.spec == spec => seen.since,
+        _ => Instant::now(),
+    };
+    *seen = Some(Seen { spec: spec.clone(), since });
+    if !may_take(&spec, &election.identity, since.elapsed()) {
+        return Ok(false);
+    }
+    let lease = Lease { spec: Some(held(&spec, &election.identity, now)), ..live };
+    let written = api.replace(&election.name, &PostParams::default(), &lease).await?;
+    *seen = Some(Seen { spec: written.spec.unwrap_or_default(), since: Instant::now() });
+    Ok(true)
+}
+
+/// Whether the lease is ours or nobody's.
+fn may_take(spec: &LeaseSpec, identity: &str, unchanged_for: Duration) -> bool {
+    let holder = spec.holder_identity.as_deref().unwrap_or_default();
+    let duration = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let duration = duration.map_or(DURATION, Duration::from_secs);
+    holder.is_empty() || holder == identity || unchanged_for > duration
+}
+
+/// The lease as ours.
+fn held(before: &LeaseSpec, identity: &str, now: Timestamp) -> LeaseSpec {
+    let is_ours = before.holder_identity.as_deref() == Some(identity);
+    let transitions = before.lease_transitions.unwrap_or(0);
+    LeaseSpec {
+        holder_identity: Some(identity.to_string()),
+        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+        acquire_time: before.acquire_time.clone().filter(|_| is_ours).or(Some(MicroTime(now))),
+        renew_time: Some(MicroTime(now)),
+        lease_transitions: Some(transitions + i32::from(!is_ours && before.holder_identity.is_some())),
+        ..LeaseSpec::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_taken_when_it_is_free_ours_or_stale() {
+        let spec = |holder: &str| LeaseSpec {
+            holder_identity: Some(holder.into()),
+            lease_duration_seconds: Some(15),
+            ..LeaseSpec::default()
+        };
+        let second = Duration::from_secs(1);
+        assert!(may_take(&LeaseSpec::default(), "a", second));
+        assert!(may_take(&spec(""), "a", second));
+        assert!(may_take(&spec("a"), "a", second));
+        assert!(!may_take(&spec("b"), "a", 15 * second));
+        assert!(may_take(&spec("b"), "a", 16 * second));
+    }
+
+    #[test]
+    fn a_takeover_is_counted_and_a_renewal_is_not() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let first = held(&LeaseSpec::default(), "a", at(1));
+        assert_eq!((first.lease_transitions, first.acquire_time.clone()), (Some(0), Some(MicroTime(at(1)))));
+        let renewed = held(&first, "a", at(3));
+        assert_eq!(
+            (renewed.lease_transitions, renewed.acquire_time.clone()),
+            (Some(0), Some(MicroTime(at(1))))
+        );
+        let taken = held(&renewed, "b", at(20));
+        assert_eq!((taken.lease_transitions, taken.acquire_time), (Some(1), Some(MicroTime(at(20)))));
+    }
+}
