@@ -164,7 +164,6 @@ impl Authority {
     }
 
     /// Its private key, PEM: for the loop that signs the requests of nodes.
-    #[expect(dead_code, reason = "the loops are not wired into the server yet")]
     pub fn key_pem(&self) -> &str {
         &self.key_pem
     }

@@ -62,9 +62,12 @@ pub struct Mirror<T> {
     synced: watch::Sender<bool>,
 }
 
+/// Its name, what it reads of an object, and what it holds.
+type Index<T> = (&'static str, IndexBy<T>, BTreeMap<String, BTreeSet<ObjectKey>>);
+
 struct Objects<T> {
     by_key: BTreeMap<ObjectKey, Arc<T>>,
-    indexes: Vec<(&'static str, IndexBy<T>, BTreeMap<String, BTreeSet<ObjectKey>>)>,
+    indexes: Vec<Index<T>>,
 }
 
 impl<T: Kept> Mirror<T> {

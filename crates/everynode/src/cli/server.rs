@@ -1,13 +1,15 @@
-//! `everynode server`: the API server on the embedded store.
+//! `everynode server`: the API server on the embedded store, with all control loops in the same process.
 //!
-//! Everything lies in the data folder: `server/store.db`, `pki/`, `kubeconfig`; all of it for its owner only. The loops
-//! and the nodes come with `everynode up`; until then objects stay as they are written.
+//! Everything lies in the data folder: `server/store.db`, `pki/`, `kubeconfig`; all of it for its owner only. Loops and
+//! simulated nodes use the API server as a tower service, with no socket between, and would run against any other.
 
 use crate::pki::tokens::Tokens;
 use crate::pki::{self, Authority, Leaf, Usage, kubeconfig, serving};
+use agent::Shutdown;
 use anyhow::{Context as _, Result, bail};
 use apiserver::{ApiServer, Config, TokenUser, User};
 use clap::Args;
+use controllers::Loops;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,6 +25,9 @@ const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
 /// How often the server's certificate is looked at; it is renewed a fifth of its life before its end.
 const RENEWAL: Duration = Duration::from_secs(12 * 3600);
 
+/// Most simulated nodes: their addresses come from one /16.
+const SIMULATED: i64 = 10_000;
+
 /// The group that may do everything.
 const MASTERS: &str = "system:masters";
 
@@ -35,11 +40,14 @@ pub struct Flags {
     /// Address and port to listen on.
     #[arg(long, env = "EVERYNODE_LISTEN", default_value = "127.0.0.1:6443")]
     listen: SocketAddr,
+    /// Play this many nodes in this process, without containers.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=SIMULATED))]
+    simulated_nodes: u32,
 }
 
 /// Serves until SIGINT or SIGTERM, or until the store or the server fails.
 pub async fn run(flags: Flags) -> Result<()> {
-    let Flags { data_dir, listen } = flags;
+    let Flags { data_dir, listen, simulated_nodes } = flags;
     let folder = data_dir.join("server");
     pki::private_dir(&data_dir)?;
     pki::private_dir(&folder)?;
@@ -49,14 +57,40 @@ pub async fn run(flags: Flags) -> Result<()> {
     let address = listener.local_addr()?;
     let store = Arc::new(store::sqlite::SqliteStore::open(&folder.join("store.db"))?);
     let (config, tls, renewal) = trust(&data_dir, address)?;
+    let loops = loops(&renewal.authority)?;
     let server = ApiServer::open(store.clone(), config).await?;
+    let client = in_process(&server);
+    let stop = Shutdown::new();
+    let _stopped = stop.clone().drop_guard();
     eprintln!("everynode server is ready on https://{address}");
     eprintln!("  kubectl --kubeconfig {} get namespaces", data_dir.join("kubeconfig").display());
     tokio::select! {
         served = apiserver::serve(server, listener, tls, asked_to_end()?) => Ok(served?),
         () = renewal.run() => Ok(()),
+        ended = controllers::run(client.clone(), Loops::all(), loops, std::future::pending()) => Ok(ended?),
+        ended = nodes(client, simulated_nodes, stop) => Ok(ended?),
         why = store.stopped() => bail!("the store cannot go on: {why}"),
     }
+}
+
+/// The loops' own way in.
+fn in_process(server: &ApiServer) -> kube::Client {
+    let user = User::authenticated("system:everynode:controllers", [MASTERS.to_string()]);
+    kube::Client::new(server.as_user(user), "default")
+}
+
+fn loops(authority: &Authority) -> Result<controllers::Config> {
+    let ca_pem = authority.certificate_pem().to_string();
+    let signer = controllers::Signer::from_pem(&ca_pem, authority.key_pem())?;
+    Ok(controllers::Config { ca_pem: Some(ca_pem), signer: Some(signer), ..controllers::Config::default() })
+}
+
+/// Plays nodes as long as the server lives.
+async fn nodes(client: kube::Client, count: u32, stop: Shutdown) -> Result<()> {
+    if count == 0 {
+        return std::future::pending().await;
+    }
+    Ok(agent::fleet::run(agent::fleet::Config::new(client, count), stop).await?)
 }
 
 /// Who may come in and how we show who we are; writes the administrator's kubeconfig.
