@@ -197,6 +197,7 @@ fn node_allowed(node: &str, user: &User, action: &ResourceAction<'_>, graph: &dy
             "get" | "list" | "watch" => return related(graph.request_is_by(name, &user.name)),
             _ => false,
         },
+        ("certificates.k8s.io", "certificatesigningrequests", "selfnodeclient") => verb == "create",
         ("storage.k8s.io", "csinodes", "") => name == node || verb == "create",
         ("storage.k8s.io", "csidrivers", "") | ("node.k8s.io", "runtimeclasses", "") => reads,
         ("authentication.k8s.io", "tokenreviews", "")
@@ -219,7 +220,8 @@ fn own(is_own: bool, what: &str, node: &str, resource: &str) -> Decision {
 fn joining_allowed(user: &User, action: &ResourceAction<'_>, graph: &dyn Graph) -> bool {
     let is_request = (action.group, action.resource, action.subresource)
         == ("certificates.k8s.io", "certificatesigningrequests", "");
-    is_request
+    is_request_of(action, "nodeclient")
+        || is_request
         && match action.verb {
             "create" => true,
             "get" | "list" | "watch" => {
@@ -227,6 +229,12 @@ fn joining_allowed(user: &User, action: &ResourceAction<'_>, graph: &dyn Graph) 
             }
             _ => false,
         }
+}
+
+/// Whether it asks for the right to this kind of certificate; the approver asks so in an access review (7.6.2).
+fn is_request_of(action: &ResourceAction<'_>, certificate: &str) -> bool {
+    let asked = (action.verb, action.group, action.resource, action.subresource);
+    asked == ("create", "certificates.k8s.io", "certificatesigningrequests", certificate)
 }
 
 fn allowed(reason: &str) -> Decision {
@@ -300,6 +308,8 @@ mod tests {
         let joining = User::authenticated("system:bootstrap:abcdef", ["system:bootstrappers".to_string()]);
         for (words, expected) in [
             ("create certificates.k8s.io certificatesigningrequests - -", true),
+            ("create certificates.k8s.io certificatesigningrequests/nodeclient - -", true),
+            ("create certificates.k8s.io certificatesigningrequests/selfnodeclient - -", false),
             ("get certificates.k8s.io certificatesigningrequests - mine", true),
             ("get certificates.k8s.io certificatesigningrequests - other", false),
             ("list certificates.k8s.io certificatesigningrequests - -", false),
