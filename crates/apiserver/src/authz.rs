@@ -222,13 +222,13 @@ fn joining_allowed(user: &User, action: &ResourceAction<'_>, graph: &dyn Graph) 
         == ("certificates.k8s.io", "certificatesigningrequests", "");
     is_request_of(action, "nodeclient")
         || is_request
-        && match action.verb {
-            "create" => true,
-            "get" | "list" | "watch" => {
-                !action.name.is_empty() && graph.request_is_by(action.name, &user.name)
+            && match action.verb {
+                "create" => true,
+                "get" | "list" | "watch" => {
+                    !action.name.is_empty() && graph.request_is_by(action.name, &user.name)
+                }
+                _ => false,
             }
-            _ => false,
-        }
 }
 
 /// Whether it asks for the right to this kind of certificate; the approver asks so in an access review (7.6.2).
