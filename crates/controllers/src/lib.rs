@@ -194,10 +194,13 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LoopError> {
     let mut tasks = Tasks::default();
-    tokio::select! {
+    let outcome = tokio::select! {
         () = shutdown => Ok(()),
         error = drive(&mut tasks, client, which, config) => Err(error),
-    }
+    };
+    // Nothing is left running behind the caller's back.
+    tasks.running.shutdown().await;
+    outcome
 }
 
 async fn drive(tasks: &mut Tasks, client: Client, which: Loops, config: Config) -> LoopError {

@@ -1,0 +1,9 @@
+//! The loops against a real API server on a memory store, with simulated nodes: what a user sees, and by which rule.
+//!
+//! One file per subject; [`world`] is the cluster that they share the making of.
+
+mod certificates;
+mod daemons;
+mod garbage;
+mod nodes;
+mod world;
