@@ -326,7 +326,8 @@ mod tests {
             Answer::Review(_) => "review",
         };
         let nodes = [node("n1", &["10.0.0.1"]), node("n2", &["10.0.0.2"])];
-        let cases: [(&[&str], &[Arc<Node>], &str); 9] = [
+        type Case<'a> = (&'a [&'a str], &'a [Arc<Node>], &'a str);
+        let cases: [Case<'_>; 9] = [
             (&["n1", "10.0.0.1"], &nodes, "approve"),
             (&["10.0.0.1"], &nodes, "approve"),
             (&["n1", "10.0.0.2"], &nodes, "leave"),
