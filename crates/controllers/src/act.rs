@@ -184,10 +184,9 @@ impl Actor<'_> {
 
     /// RV-14.
     async fn raise_collision_count(&self, to: i32) -> Result<(), CallError> {
-        let version = &self.subject.object.metadata.resource_version;
-        let patch = json!({"metadata": {"resourceVersion": version}, "status": {"collisionCount": to}});
-        let params = PatchParams::default();
-        self.daemonsets().patch_status(self.name(), &params, &Patch::Merge(patch)).await?;
+        let mut object = self.body();
+        object["status"]["collisionCount"] = to.into();
+        self.daemonsets().replace_subresource("status", self.name(), &PostParams::default(), &object).await?;
         Ok(())
     }
 
@@ -243,9 +242,7 @@ impl Actor<'_> {
     /// ST-14: from the cached object first; on any error once more from the live one. The rest of the object stays as
     /// it was sent, with what our types do not know.
     async fn write_status(&self, status: &DaemonSetStatus) -> Result<(), CallError> {
-        let mut object = self.subject.json.clone();
-        object["apiVersion"] = "apps/v1".into();
-        object["kind"] = "DaemonSet".into();
+        let mut object = self.body();
         object["status"] = json!(status);
         let api = self.daemonsets();
         if api.replace_subresource("status", self.name(), &PostParams::default(), &object).await.is_ok() {
@@ -266,6 +263,14 @@ impl Actor<'_> {
         });
         api.replace_subresource("status", self.name(), &PostParams::default(), &live).await?;
         Ok(())
+    }
+
+    /// The DaemonSet as it was sent; items of a list come without their kind.
+    fn body(&self) -> Value {
+        let mut object = self.subject.json.clone();
+        object["apiVersion"] = "apps/v1".into();
+        object["kind"] = "DaemonSet".into();
+        object
     }
 
     /// Tells of something on the DaemonSet.

@@ -5,9 +5,11 @@
 //! 2. A serving certificate is approved for the node that asks, for its own addresses only ([`judge`]).
 //! 3. Anything approved, by us or by a person, is signed for three signers, once its form is that signer's; otherwise it
 //!    fails, with the reason. Denied requests are never touched.
+//! 4. Old requests are removed.
 //!
-//! Kubernetes: `certificates/approver/sarapprove.go`, `certificates/signer/signer.go`. Differs: upstream leaves serving
-//! certificates to people, since addresses are the node's own word; here nobody else is there to ask.
+//! Kubernetes: `certificates/approver/sarapprove.go`, `certificates/signer/signer.go`, `certificates/cleaner`. Differs:
+//! upstream leaves serving certificates to people, since addresses are the node's own word; here nobody else is there
+//! to ask.
 
 mod judge;
 mod sign;
@@ -16,7 +18,7 @@ pub use sign::{Signer, SignerError};
 
 use crate::caches::Watched;
 use crate::reconcile::{Next, Queue, work};
-use crate::{Shared, tolerate};
+use crate::{Shared, act, tolerate};
 use jiff::Timestamp;
 use judge::{Answer, Asked};
 use k8s_openapi::ByteString;
@@ -39,6 +41,10 @@ pub(crate) const READS: &[Watched] = &[Watched::Requests, Watched::Nodes];
 /// Requests at a time: signing is a millisecond of one core each.
 const WORKERS: usize = 16;
 const COALESCE: Duration = Duration::from_millis(5);
+/// How long a request is kept that nobody has decided on.
+const KEPT_UNDECIDED: Duration = Duration::from_secs(24 * 3600);
+/// How long any other: its asker has fetched the certificate long since.
+const KEPT_DECIDED: Duration = Duration::from_secs(3600);
 /// A request that waits for its Node is looked at again after this, whatever happens.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -68,12 +74,32 @@ enum RequestError {
 
 async fn reconcile(shared: &Shared, name: String) -> Result<Next, RequestError> {
     let Some(request) = shared.caches.requests.get(&ObjectKey::new("", &name)) else { return Ok(Next::Rest) };
+    let left = lifetime(&request, Timestamp::now());
     let outcome = match Stage::of(&request) {
+        _ if left.is_zero() => remove(shared, &request).await.map(|()| Next::Rest),
         Stage::Settled => Ok(Next::Rest),
         Stage::Asked => approve(shared, &request).await,
         Stage::Approved => sign(shared, &request).await.map(|()| Next::Rest),
     };
-    outcome.map_err(|source| RequestError::Api { name, source })
+    let next = outcome.map_err(|source| RequestError::Api { name, source })?;
+    Ok(next.sooner(Next::After(left)))
+}
+
+/// How long a request is still kept. Kubernetes: `certificates/cleaner/cleaner.go`.
+fn lifetime(request: &CertificateSigningRequest, now: Timestamp) -> Duration {
+    let Some(born) = request.metadata.creation_timestamp.as_ref() else { return KEPT_UNDECIDED };
+    let kept = if Stage::of(request) == Stage::Asked { KEPT_UNDECIDED } else { KEPT_DECIDED };
+    kept.saturating_sub(Duration::try_from(now.duration_since(born.0)).unwrap_or_default())
+}
+
+async fn remove(shared: &Shared, request: &CertificateSigningRequest) -> kube::Result<()> {
+    let name = request.metadata.name.as_deref().unwrap_or_default();
+    let of_uid = act::of_uid(request.metadata.uid.as_deref().unwrap_or_default());
+    let api = Api::<CertificateSigningRequest>::all(shared.client.clone());
+    tolerate(api.delete(name, &of_uid).await, |status: &Status| {
+        status.is_not_found() || status.is_conflict()
+    })?;
+    Ok(())
 }
 
 /// How far a request has come.
@@ -224,6 +250,21 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_are_kept_an_hour_and_undecided_ones_a_day() {
+        let check = |condition: &str, age: i64, left: u64| {
+            let conditions = json!([{"type": condition, "status": "True"}]);
+            let request = json!({"metadata": {"creationTimestamp": "1970-01-01T00:00:00Z"},
+                "spec": {"request": "", "signerName": "a.b/c"}, "status": {"conditions": conditions}});
+            let now = Timestamp::from_second(age).unwrap();
+            assert_eq!(lifetime(&serde_json::from_value(request).unwrap(), now), Duration::from_secs(left));
+        };
+        check("Denied", 3599, 1);
+        check("Approved", 3600, 0);
+        check("Other", 3600, 23 * 3600);
+        check("Other", 90_000, 0);
+    }
 
     #[test]
     fn a_request_is_asked_then_approved_then_settled() {

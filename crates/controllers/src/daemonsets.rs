@@ -46,9 +46,12 @@ struct Loop {
 struct Memory {
     /// Waits of failed daemons, by the DaemonSet's uid.
     backoffs: BTreeMap<String, Backoff>,
-    /// The last status that was written for a uid, and upon which version.
-    written: BTreeMap<String, (Option<String>, DaemonSetStatus)>,
+    /// The last status that was written, by uid.
+    written: BTreeMap<String, Written>,
 }
+
+/// A status, and the version of the object upon which it was written.
+type Written = (Option<String>, DaemonSetStatus);
 
 /// Why a look did not achieve what it should.
 #[derive(Debug, thiserror::Error)]
@@ -173,9 +176,13 @@ impl Loop {
             tracing::debug!(%key, %standstill, "nothing is planned");
         }
         self.note(&subject, &mut plan, now);
+        let writing = self.new_status(&subject, &mut plan);
         let actor = Actor { shared: &self.shared, expectations: &self.expectations, subject: &subject };
         std::mem::take(&mut plan.events).into_iter().for_each(|event| actor.tell(Some(event)));
         actor.carry_out(&plan.actions).await?;
+        if let Some(written) = writing {
+            self.memory().written.insert(uid(&subject.object.metadata).to_string(), written);
+        }
         if !plan.problems.is_empty() {
             return Err(SyncError::Problems(plan.problems));
         }
@@ -203,22 +210,28 @@ impl Loop {
         daemonset::plan(&snapshot, now)
     }
 
-    /// Remembers failures, and leaves out a status that is written already and only not seen yet.
+    /// Remembers failures.
     fn note(&self, subject: &Whole<DaemonSet>, plan: &mut Plan, now: Timestamp) {
-        let meta = &subject.object.metadata;
+        let uid = uid(&subject.object.metadata);
         let mut memory = self.memory();
-        let backoff = memory.backoffs.entry(uid(meta).to_string()).or_default();
+        let backoff = memory.backoffs.entry(uid.to_string()).or_default();
         backoff.apply(std::mem::take(&mut plan.backoff), now);
         if backoff.is_empty() {
-            memory.backoffs.remove(uid(meta));
+            memory.backoffs.remove(uid);
         }
-        let Some(Action::WriteStatus(status)) = plan.actions.last() else { return };
+    }
+
+    /// The status that the plan writes, and upon which version; one that is written already and only not seen yet is
+    /// taken out of the plan.
+    fn new_status(&self, subject: &Whole<DaemonSet>, plan: &mut Plan) -> Option<Written> {
+        let meta = &subject.object.metadata;
+        let Some(Action::WriteStatus(status)) = plan.actions.last() else { return None };
         let writing = (meta.resource_version.clone(), status.as_ref().clone());
-        if memory.written.get(uid(meta)) == Some(&writing) {
+        if self.memory().written.get(uid(meta)) == Some(&writing) {
             plan.actions.pop();
-        } else {
-            memory.written.insert(uid(meta).to_string(), writing);
+            return None;
         }
+        Some(writing)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -82,3 +82,60 @@ fn hear(all: &mut BTreeMap<String, Unseen>, change: &Change<'_, Pod>) {
         all.remove(&owner.uid);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const D: &str = "uid-of-d";
+
+    fn pod(uid: &str, version: &str, ending: bool) -> Pod {
+        let ending = ending.then_some("2026-01-01T00:00:00Z");
+        let owner =
+            json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": D, "controller": true});
+        serde_json::from_value(json!({"metadata": {"namespace": "a", "name": "p", "uid": uid,
+            "resourceVersion": version, "deletionTimestamp": ending, "ownerReferences": [owner]}}))
+        .unwrap()
+    }
+
+    fn empty() -> (Arc<Mirror<Pod>>, Expectations, ObjectKey) {
+        let pods = Arc::new(Mirror::new(&[]));
+        (pods.clone(), Expectations::new(pods), ObjectKey::new("a", "p"))
+    }
+
+    #[test]
+    fn a_write_is_remembered_until_the_watch_shows_it() {
+        let (pods, expectations, key) = empty();
+        let now = Timestamp::UNIX_EPOCH;
+        expectations.created(D, "n1", &key, "1", now);
+        assert!(!expectations.of(D, now).is_empty());
+        pods.apply(pod("1", "1", false));
+        assert!(expectations.of(D, now).is_empty());
+        expectations.deleted(D, &key, "1", now);
+        assert!(!expectations.of(D, now).is_empty());
+        pods.apply(pod("1", "2", true));
+        assert!(expectations.of(D, now).is_empty());
+    }
+
+    #[test]
+    fn a_watch_that_is_faster_than_the_answer_leaves_nothing_behind() {
+        let (pods, expectations, key) = empty();
+        let now = Timestamp::UNIX_EPOCH;
+        pods.apply(pod("1", "1", false));
+        expectations.created(D, "n1", &key, "1", now);
+        assert!(expectations.of(D, now).is_empty());
+        pods.apply(pod("1", "2", true));
+        expectations.deleted(D, &key, "1", now);
+        assert!(expectations.of(D, now).is_empty());
+    }
+
+    #[test]
+    fn a_set_that_is_gone_is_forgotten() {
+        let (_, expectations, key) = empty();
+        let now = Timestamp::UNIX_EPOCH;
+        expectations.created(D, "n1", &key, "1", now);
+        expectations.forget(D);
+        assert!(expectations.of(D, now).is_empty());
+    }
+}

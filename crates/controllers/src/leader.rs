@@ -100,6 +100,25 @@ impl Hold {
     }
 }
 
+/// Gives the lease back, so that another process need not wait for its end. Best effort: it runs out by itself.
+pub(crate) async fn release(client: &Client, election: &Election) {
+    let api = Api::<Lease>::namespaced(client.clone(), &election.namespace);
+    let given_back = async {
+        let Some(mut live) = api.get_opt(&election.name).await? else { return Ok(()) };
+        let spec = live.spec.get_or_insert_default();
+        if spec.holder_identity.as_deref() != Some(&election.identity) {
+            return Ok(());
+        }
+        spec.holder_identity = Some(String::new());
+        api.replace(&election.name, &PostParams::default(), &live).await.map(|_| ())
+    };
+    match tokio::time::timeout(RETRY, given_back).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(lease = election.name, %error, "the lease is not given back"),
+        Err(_) => tracing::debug!(lease = election.name, "the lease is not given back in time"),
+    }
+}
+
 /// Takes or renews the lease; false if another process holds it.
 async fn attempt(client: &Client, election: &Election, seen: &mut Option<Seen>) -> kube::Result<bool> {
     let api = Api::<Lease>::namespaced(client.clone(), &election.namespace);

@@ -193,13 +193,16 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LoopError> {
-    let mut tasks = Tasks::default();
+    let (mut tasks, election) = (Tasks::default(), config.election.clone());
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
-        error = drive(&mut tasks, client, which, config) => Err(error),
+        error = drive(&mut tasks, client.clone(), which, config) => Err(error),
     };
-    // Nothing is left running behind the caller's back.
+    // Nothing is left running behind the caller's back, and the lease is free only when nobody acts on it any more.
     tasks.running.shutdown().await;
+    if let Some(election) = election {
+        leader::release(&client, &election).await;
+    }
     outcome
 }
 

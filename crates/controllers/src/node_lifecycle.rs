@@ -331,7 +331,8 @@ fn is_ready_no_more(node: &Node, pod: &Pod) -> bool {
     };
     match Readiness::of(node) {
         Readiness::Ready => false,
-        Readiness::Unknown => true,
+        // A node that has never spoken has not fallen silent.
+        Readiness::Unknown => objects::node::condition(node, "Ready").is_some(),
         Readiness::NotReady => {
             let node_since =
                 objects::node::condition(node, "Ready").and_then(|c| since(c.last_transition_time.as_ref()));
@@ -369,6 +370,7 @@ mod tests {
         ] {
             assert_eq!(is_ready_no_more(&node, &pod), expected, "{node:?} {pod:?}");
         }
+        assert!(!is_ready_no_more(&Node::default(), &pod("True", early)));
     }
 
     #[test]

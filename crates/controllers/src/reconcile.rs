@@ -27,6 +27,9 @@ pub const RETRY_FIRST: Duration = Duration::from_millis(5);
 /// Longest delay before a retry. Differs: upstream waits up to 1,000 s; a cured cause should show within a minute.
 pub const RETRY_MAX: Duration = Duration::from_secs(60);
 
+/// Failures in a row of one key that nobody needs to read of.
+const QUIET_FAILURES: u32 = 2;
+
 /// What a run wants next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -119,7 +122,11 @@ impl<K: Ord + Clone + Debug> Queue<K> {
                 let failures = inner.failures.entry(key.clone()).or_default();
                 let delay = retry_delay(*failures);
                 *failures = failures.saturating_add(1);
-                tracing::warn!(?key, %error, ?delay, "will be tried again");
+                // A first failure is most often a write of somebody else in between.
+                match *failures > QUIET_FAILURES {
+                    true => tracing::warn!(?key, %error, ?delay, "will be tried again"),
+                    false => tracing::debug!(?key, %error, ?delay, "will be tried again"),
+                }
                 inner.want(key, Instant::now() + delay);
             }
         }

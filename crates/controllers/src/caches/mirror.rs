@@ -126,7 +126,7 @@ impl<T: Kept> Mirror<T> {
     }
 
     /// Takes a new or changed object in.
-    pub(super) fn apply(&self, object: T) {
+    pub(crate) fn apply(&self, object: T) {
         let (key, object) = (ObjectKey::of(object.meta()), Arc::new(object));
         let old = self.write(|objects| objects.put(key, object.clone()));
         if old.as_ref().is_some_and(|old| same_version(old.as_ref(), object.as_ref())) {
@@ -143,7 +143,7 @@ impl<T: Kept> Mirror<T> {
     }
 
     /// Takes note that an object is gone, with its last state.
-    pub(super) fn remove(&self, last: T) {
+    pub(crate) fn remove(&self, last: T) {
         let key = ObjectKey::of(last.meta());
         if self.write(|objects| objects.take(&key)).is_some() {
             self.tell(&Change { old: Some(&Arc::new(last)), new: None });
@@ -151,7 +151,7 @@ impl<T: Kept> Mirror<T> {
     }
 
     /// Takes a complete list in: what it does not have is gone.
-    pub(super) fn replace(&self, all: Vec<T>) {
+    pub(crate) fn replace(&self, all: Vec<T>) {
         let listed: BTreeSet<ObjectKey> = all.iter().map(|object| ObjectKey::of(object.meta())).collect();
         all.into_iter().for_each(|object| self.apply(object));
         let gone = self.read(|objects| {

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod daemons;
+mod faults;
 mod garbage;
 mod nodes;
 mod world;

@@ -5,16 +5,21 @@
 use agent::fleet;
 use apiserver::{ApiServer, User};
 use controllers::{Config, Loops, Signer};
+use http::request::Parts;
+use http::{Request, Response};
+use http_body_util::Either;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::client::Body;
 use serde_json::{Value, json};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use store::memory::MemoryStore;
 use tokio::task::JoinHandle;
+use tower::Service as _;
 
 /// Long enough for a busy machine, short enough to notice a state that never comes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -25,8 +30,39 @@ pub struct World {
     pub client: Client,
     pub server: ApiServer,
     pub authority: Authority,
-    loops: JoinHandle<Result<(), controllers::LoopError>>,
+    config: Config,
+    refuse: Refuse,
+    loops: Vec<JoinHandle<Result<(), controllers::LoopError>>>,
+    first: agent::Shutdown,
     stop: agent::Shutdown,
+}
+
+/// Status code and Status object of a refused request.
+pub type Refusal = (u16, Value);
+type Refuse = Arc<dyn Fn(&Parts) -> Option<Refusal> + Send + Sync>;
+
+fn master(name: &str) -> User {
+    User::authenticated(name, ["system:masters".to_string()])
+}
+
+/// A client between whom and the server some requests are refused.
+fn faults(service: apiserver::UserService, refuse: Refuse) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (parts, body) = request.into_parts();
+        let refused = refuse(&parts);
+        let mut service = service.clone();
+        async move {
+            let Some((code, status)) = refused else {
+                let reply = service.call(Request::from_parts(parts, body)).await?;
+                return Ok::<_, std::convert::Infallible>(reply.map(Either::Left));
+            };
+            Ok(Response::builder()
+                .status(code)
+                .body(Either::Right(Body::from(status.to_string().into_bytes())))
+                .unwrap())
+        }
+    });
+    Client::new(service, "default")
 }
 
 pub struct Authority {
@@ -65,6 +101,14 @@ impl World {
 
     /// A world without nodes.
     pub async fn with_config(config: Config) -> Self {
+        Self::with_faults(config, |_| None).await
+    }
+
+    /// A world whose loops are refused some requests.
+    pub async fn with_faults(
+        config: Config,
+        refuse: impl Fn(&Parts) -> Option<Refusal> + Send + Sync + 'static,
+    ) -> Self {
         let authority = Authority::new();
         let server_config = apiserver::Config {
             advertise: ([127, 0, 0, 1], 6443).into(),
@@ -73,21 +117,37 @@ impl World {
             ca_pem: authority.certificate.clone(),
         };
         let server = ApiServer::open(Arc::new(MemoryStore::new()), server_config).await.unwrap();
-        let masters = |name: &str| User::authenticated(name, ["system:masters".to_string()]);
-        let client = |name: &str| Client::new(server.as_user(masters(name)), "default");
+        let client = Client::new(server.as_user(master("admin")), "default");
         let config = Config {
             ca_pem: Some(authority.certificate.clone()),
             signer: Some(Signer::from_pem(&authority.certificate, &authority.key).unwrap()),
             ..config
         };
-        let loops = controllers::run(
-            client("system:everynode:controllers"),
-            Loops::all(),
-            config,
-            std::future::pending(),
-        );
-        let loops = tokio::spawn(loops);
-        Self { client: client("admin"), server, authority, loops, stop: agent::Shutdown::new() }
+        let (refuse, stop): (Refuse, _) = (Arc::new(refuse), agent::Shutdown::new());
+        let first = stop.clone();
+        let mut world = Self { client, server, authority, config, refuse, loops: Vec::new(), first, stop };
+        world.first = world.start_loops(world.config.clone());
+        world
+    }
+
+    /// The loops that were there first end in good order.
+    pub fn end_first_loops(&self) {
+        self.first.cancel();
+    }
+
+    /// Another process with all loops; the handle ends it in good order.
+    pub fn start_loops(&mut self, config: Config) -> agent::Shutdown {
+        let client = faults(self.server.as_user(master("system:everynode:controllers")), self.refuse.clone());
+        let stop = self.stop.child_token();
+        let run = controllers::run(client, Loops::all(), config, stop.clone().cancelled_owned());
+        self.loops.push(tokio::spawn(run));
+        stop
+    }
+
+    /// All loops end and start anew, with nothing in their memory.
+    pub fn restart_loops(&mut self) {
+        self.loops.drain(..).for_each(|task| task.abort());
+        self.start_loops(self.config.clone());
     }
 
     /// More nodes: `n<first>` and so on.
@@ -178,7 +238,8 @@ impl World {
         lines
     }
 
-    async fn ready_nodes(&self) -> usize {
+    /// Nodes that are ready and have no taint.
+    pub async fn ready_nodes(&self) -> usize {
         let nodes = self.nodes().list(&ListParams::default()).await.unwrap().items;
         let is_free = |node: &Node| node.spec.as_ref().is_none_or(|spec| spec.taints.is_none());
         nodes.iter().filter(|node| objects::node::is_ready(node) && is_free(node)).count()
@@ -197,7 +258,8 @@ impl World {
                 return seen;
             }
             assert!(tokio::time::Instant::now() < end, "{what} did not come; last seen: {seen:#?}");
-            assert!(!self.loops.is_finished(), "the loops have ended while waiting for {what}");
+            let is_alive = self.loops.iter().any(|task| !task.is_finished());
+            assert!(is_alive, "the loops have ended while waiting for {what}");
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -206,7 +268,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.stop.cancel();
-        self.loops.abort();
+        self.loops.iter().for_each(JoinHandle::abort);
         self.server.close();
     }
 }
