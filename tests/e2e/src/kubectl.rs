@@ -3,7 +3,7 @@
 //! A `kubectl` on PATH may be a dispatcher that picks another one by the server's version (wire 0.4), so the
 //! tests name theirs by file.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,6 +33,23 @@ pub fn kubectls() -> Result<Vec<(u32, PathBuf)>> {
     }
     found.sort_by(|a, b| b.cmp(a));
     Ok(found)
+}
+
+/// 1.27 and 1.28 ask for OpenAPI v2, which is not served yet.
+const OLDEST: u32 = 29;
+/// The minor after the one that the server reports: clients may be one ahead.
+const NEWEST: u32 = 34;
+
+/// Two kubectls that differ on the wire (wire 6.0.2): up to 1.31 bodies are JSON, from 1.32 on some are protobuf. The
+/// only one there is, where there is one.
+pub fn newest_and_oldest() -> Result<Vec<(u32, PathBuf)>> {
+    let mut usable = kubectls()?;
+    usable.retain(|(minor, _)| (OLDEST..=NEWEST).contains(minor));
+    if usable.len() > 2 {
+        usable.drain(1..usable.len() - 1);
+    }
+    ensure!(!usable.is_empty(), "no kubectl between 1.{OLDEST} and 1.{NEWEST} on this machine");
+    Ok(usable)
 }
 
 fn client_minor(path: &Path) -> Result<u32> {

@@ -9,6 +9,6 @@ mod server;
 mod wait;
 
 pub use cluster::{Cluster, binary};
-pub use kubectl::{Answer, Kubectl, Running, kubectls};
+pub use kubectl::{Answer, Kubectl, Running, kubectls, newest_and_oldest};
 pub use server::Server;
 pub use wait::{eventually, eventually_equal};

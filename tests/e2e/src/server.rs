@@ -16,18 +16,17 @@ pub struct Server {
     process: Child,
     folder: TempDir,
     listen: String,
-    nodes: u32,
 }
 
 impl Server {
-    /// Starts a server on an empty data folder, with this many simulated nodes.
-    pub fn start(nodes: u32) -> Result<Self> {
+    /// Starts a server on an empty data folder.
+    pub fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("everynode-server-").tempdir()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let listen = format!("127.0.0.1:{port}");
         let process =
-            command(&folder.path().join("data"), &listen, nodes).spawn().context("cannot start everynode")?;
-        Ok(Self { process, folder, listen, nodes })
+            command(&folder.path().join("data"), &listen).spawn().context("cannot start everynode")?;
+        Ok(Self { process, folder, listen })
     }
 
     /// Where everything is kept.
@@ -60,13 +59,13 @@ impl Server {
     pub fn kill_and_start_again(&mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
-        self.process = command(&self.data_dir(), &self.listen, self.nodes).spawn()?;
+        self.process = command(&self.data_dir(), &self.listen).spawn()?;
         Ok(())
     }
 
     /// Tries to start another server; it must end by itself.
     pub fn another(data_dir: &Path, listen: &str) -> Result<Output> {
-        Ok(command(data_dir, listen, 0)
+        Ok(command(data_dir, listen)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?
@@ -81,10 +80,9 @@ impl Drop for Server {
     }
 }
 
-fn command(data_dir: &Path, listen: &str, nodes: u32) -> Command {
+fn command(data_dir: &Path, listen: &str) -> Command {
     let mut command = Command::new(binary());
     command.args(["server", "--listen", listen, "--data-dir"]).arg(data_dir);
-    command.arg("--simulated-nodes").arg(nodes.to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

@@ -1,5 +1,6 @@
 //! `everynode token`: a text with which a machine may join, shown once.
 
+use crate::config::default_data_dir;
 use crate::pki::Authority;
 use crate::pki::tokens::Tokens;
 use anyhow::{Result, ensure};
@@ -11,8 +12,8 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct Flags {
     /// The data folder of the server.
-    #[arg(long, env = "EVERYNODE_DATA_DIR", default_value = "/var/lib/everynode")]
-    data_dir: PathBuf,
+    #[arg(long, env = "EVERYNODE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
     /// For how many hours it is good.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=8760))]
     hours: u16,
@@ -20,8 +21,9 @@ pub struct Flags {
 
 /// Prints a new token; only its hash is kept.
 pub fn run(flags: &Flags) -> Result<()> {
-    let dir = flags.data_dir.join("pki");
-    ensure!(dir.exists(), "{}: no server has been started on this data folder", flags.data_dir.display());
+    let data_dir = flags.data_dir.clone().unwrap_or_else(default_data_dir);
+    let dir = data_dir.join("pki");
+    ensure!(dir.exists(), "{}: no server has been started on this data folder", data_dir.display());
     let now = Timestamp::now();
     let authority = Authority::open(&dir, now)?;
     let life = SignedDuration::from_hours(flags.hours.into());

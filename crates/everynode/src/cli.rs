@@ -1,0 +1,44 @@
+//! One file a subcommand: its flags, their turn into a [`crate::config`] value, and what it prints.
+
+pub mod agent;
+pub mod controller;
+pub mod internal;
+pub mod node;
+pub mod server;
+pub mod token;
+pub mod up;
+
+use anyhow::Result;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Ready at the first SIGINT or SIGTERM.
+pub fn asked_to_end() -> Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// The same, and also ready when standard input ends, if that is our tie to `everynode up`.
+pub fn asked_or_left(tied: bool) -> Result<impl Future<Output = ()>> {
+    let asked = asked_to_end()?;
+    Ok(async move {
+        tokio::select! {
+            () = asked => {}
+            () = input_ended(), if tied => {}
+        }
+    })
+}
+
+/// Ready when the other end of standard input is gone. A thread of its own: it reads without end, and ends with us.
+async fn input_ended() {
+    let (send, receive) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = send.send(());
+    });
+    let _ = receive.await;
+}

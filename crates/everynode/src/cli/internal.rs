@@ -1,0 +1,45 @@
+//! `everynode internal …`: processes that `everynode up` starts, and nobody else.
+
+use crate::{compose, config, hosts};
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Which one.
+#[derive(Debug, Subcommand)]
+pub enum Internal {
+    /// The first process of a node, in namespaces of its own.
+    Host,
+    /// Simulated nodes in one process.
+    Fleet(Fleet),
+}
+
+/// Flags of `everynode internal fleet`.
+#[derive(Debug, Args)]
+pub struct Fleet {
+    #[arg(long)]
+    kubeconfig: PathBuf,
+    #[arg(long)]
+    first: u32,
+    #[arg(long)]
+    nodes: u32,
+}
+
+/// Is the first process of a node. No async runtime: it must stay small.
+pub fn host() -> ExitCode {
+    ExitCode::from(hosts::init::run())
+}
+
+/// Runs simulated nodes until standard input ends.
+pub async fn fleet(flags: Fleet) -> Result<()> {
+    let Fleet { kubeconfig, first, nodes } = flags;
+    let (left, shutdown) = (super::asked_or_left(true)?, agent::Shutdown::new());
+    let fleet = compose::fleet(config::Fleet { kubeconfig, first, nodes }, shutdown.clone());
+    tokio::pin!(fleet);
+    tokio::select! {
+        result = &mut fleet => return result,
+        () = left => shutdown.cancel(),
+    }
+    fleet.await
+}

@@ -1,4 +1,0 @@
-//! One file a subcommand.
-
-pub mod server;
-pub mod token;

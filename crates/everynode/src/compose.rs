@@ -1,0 +1,146 @@
+//! Puts components together: the only file, with those below it, that knows every one of them.
+//!
+//! Each function runs one process's components until `end` is ready or one of them fails; nothing is left running.
+
+mod nodes;
+mod trust;
+
+pub use nodes::{agent, fleet};
+
+use crate::config;
+use anyhow::{Context as _, Result, bail};
+use apiserver::{ApiServer, User};
+use controllers::{Loop, Loops, Signer, leader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use store::sqlite::SqliteStore;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use trust::Trust;
+
+/// Whom the loops are to the server.
+const LOOPS_USER: &str = "system:everynode:controllers";
+/// Where and under which name a controller beside a foreign control plane holds its lease.
+const LEASE: (&str, &str) = ("kube-system", "everynode-daemonsets");
+
+/// The control plane: store, API server and loops. `ready` is called once, with the address for clients.
+pub async fn server(
+    config: config::Server,
+    ready: impl FnOnce(SocketAddr),
+    end: impl Future<Output = ()>,
+) -> Result<()> {
+    let data_dir = crate::folder::open(&config.data_dir)?;
+    let listeners = listen(&config.listen).await?;
+    let (client_side, inner_side) = addresses(&listeners)?;
+    let store = Arc::new(open_store(&data_dir)?);
+    let trust = Trust::open(&data_dir, client_side, &config)?;
+    let server = ApiServer::open(store.clone(), trust.server_config(inner_side)?).await?;
+    let loops = trust.loops_config(config.node_grace)?;
+    let client = kube::Client::new(server.as_user(loops_user()), "default");
+    ready(client_side);
+    let closing = CancellationToken::new();
+    let mut serving = tokio::task::JoinSet::new();
+    for listener in listeners {
+        let closing = closing.clone().cancelled_owned();
+        serving.spawn(apiserver::serve(server.clone(), listener, trust.tls(), closing));
+    }
+    let ended = tokio::select! {
+        () = end => Ok(()),
+        Some(served) = serving.join_next() => Err(match served {
+            Ok(Ok(())) => anyhow::anyhow!("a socket was closed"),
+            Ok(Err(error)) => error.into(),
+            Err(error) => error.into(),
+        }),
+        result = run_loops(client, config.loops, loops) => result,
+        () = trust.renew() => Ok(()),
+        why = store.stopped() => Err(anyhow::anyhow!("the store cannot go on: {why}")),
+    };
+    closing.cancel();
+    while serving.join_next().await.is_some() {}
+    ended
+}
+
+/// The DaemonSet loop alone, beside a control plane of anybody.
+pub async fn controller(config: config::Controller, end: impl Future<Output = ()>) -> Result<()> {
+    let client = match &config.kubeconfig {
+        Some(path) => client(path).await?,
+        None => kube::Client::try_default()
+            .await
+            .context("no cluster: name a kubeconfig with --kubeconfig or KUBECONFIG")?,
+    };
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let election = config.leader_elect.then(|| leader::Election {
+        namespace: LEASE.0.into(),
+        name: LEASE.1.into(),
+        identity: format!("{host}_{}", std::process::id()),
+    });
+    let settings = controllers::Config { election, ..Default::default() };
+    Ok(controllers::run(client, Loops::of([Loop::DaemonSets]), settings, end).await?)
+}
+
+/// A client from a kubeconfig file.
+pub async fn client(path: &Path) -> Result<kube::Client> {
+    let named = || format!("{}: cannot be used as a kubeconfig", path.display());
+    let file = kube::config::Kubeconfig::read_from(path).with_context(named)?;
+    let config = kube::Config::from_custom_kubeconfig(file, &Default::default()).await.with_context(named)?;
+    kube::Client::try_from(config).with_context(named)
+}
+
+async fn run_loops(
+    client: kube::Client,
+    loops: std::collections::BTreeSet<Loop>,
+    config: controllers::Config,
+) -> Result<()> {
+    if loops.is_empty() {
+        return std::future::pending().await;
+    }
+    controllers::run(client, Loops::of(loops), config, std::future::pending()).await?;
+    bail!("the loops have ended")
+}
+
+async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; end what uses it, or choose another address with --listen")
+        })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Where clients on this machine reach us, and where pods and nodes do: the first and the last listener.
+fn addresses(listeners: &[TcpListener]) -> Result<(SocketAddr, SocketAddr)> {
+    let (Some(first), Some(last)) = (listeners.first(), listeners.last()) else {
+        bail!("no address to listen on")
+    };
+    Ok((trust::reached(first.local_addr()?), trust::reached(last.local_addr()?)))
+}
+
+fn open_store(data_dir: &Path) -> Result<SqliteStore> {
+    let folder = data_dir.join("server");
+    crate::pki::private_dir(&folder)?;
+    Ok(SqliteStore::open(&folder.join("store.db"))?)
+}
+
+fn loops_user() -> User {
+    User::authenticated(LOOPS_USER, [trust::MASTERS.to_string()])
+}
+
+impl Trust {
+    /// What the loops are told.
+    fn loops_config(&self, node_grace: Option<u64>) -> Result<controllers::Config> {
+        let authority = self.authority();
+        let mut config = controllers::Config {
+            ca_pem: Some(authority.certificate_pem().to_string()),
+            signer: Some(Signer::from_pem(authority.certificate_pem(), authority.key_pem())?),
+            ..Default::default()
+        };
+        if let Some(seconds) = node_grace {
+            config.node_grace = Duration::from_secs(seconds);
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,107 @@
+//! Puts a node together: identity, runtime, agent; or many simulated ones in one process.
+
+use crate::config::{self, Runtime};
+use agent::join::{Identity, JoinError, join};
+use agent::runtime::cri::Cri;
+use agent::runtime::simulated::{Simulated, Stages};
+use agent::{LogServer, Shutdown};
+use anyhow::{Context as _, Result};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A server that is not there yet is asked again after this.
+const RETRY: Duration = Duration::from_secs(1);
+/// Pods of a lone simulated node.
+const SIMULATED_PODS: Ipv4Addr = Ipv4Addr::new(10, 201, 0, 0);
+
+/// One node of this machine. Joins first, if it has no identity yet.
+pub async fn agent(config: config::Agent, shutdown: Shutdown) -> Result<()> {
+    let dir = config.data_dir.join("pki");
+    let address = match config.address {
+        Some(address) => address,
+        None => own_address(&config.server)?,
+    };
+    let Some(identity) = shutdown.run_until_cancelled(identity(&config, &dir)).await.transpose()? else {
+        return Ok(());
+    };
+    let Some(tls) = shutdown.run_until_cancelled(serving(&identity, address)).await else { return Ok(()) };
+    let runtime: Arc<dyn agent::runtime::Runtime> = match config.runtime {
+        Runtime::Cri => Arc::new(Cri::lazy(&config.runtime_socket)?),
+        Runtime::Simulated => Arc::new(Simulated::new(Stages::REAL, SIMULATED_PODS)),
+    };
+    let mut settings = agent::Config::new(identity.client()?, runtime, &config.node_name, address);
+    settings.labels = config.labels;
+    settings.taints = config.taints;
+    settings.data_dir = config.data_dir;
+    settings.log_dir = config.log_dir;
+    settings.cgroup_parent = config.cgroup_parent;
+    settings.max_pods = config.max_pods;
+    settings.cluster_dns = config.cluster_dns;
+    let listen = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), config.log_port);
+    settings.log_server = Some(LogServer { listen, tls });
+    let renewal = identity.keep_fresh(shutdown.clone());
+    let (ran, ()) = tokio::join!(agent::run(settings, shutdown.clone()), renewal);
+    Ok(ran?)
+}
+
+/// Many simulated nodes, as the administrator.
+pub async fn fleet(config: config::Fleet, shutdown: Shutdown) -> Result<()> {
+    let client = super::client(&config.kubeconfig).await?;
+    let mut settings = agent::fleet::Config::new(client, config.nodes);
+    settings.first = config.first;
+    Ok(agent::fleet::run(settings, shutdown).await?)
+}
+
+/// Waits for a server that cannot be reached; a server that says no is final.
+async fn identity(config: &config::Agent, dir: &Path) -> Result<Identity> {
+    let mut said = false;
+    loop {
+        let token = match Identity::load(&config.server, &config.node_name, dir) {
+            Ok(identity) => return Ok(identity),
+            Err(why @ JoinError::OtherNode { .. }) => return Err(why.into()),
+            Err(_) => config.token.as_deref().with_context(|| no_token(dir))?,
+        };
+        match join(&config.server, token, &config.node_name, dir).await {
+            Err(why @ JoinError::NoCa { .. }) => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::warn!("{why}; trying again");
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+            joined => return joined.with_context(|| format!("cannot join {}", config.server)),
+        }
+    }
+}
+
+fn no_token(dir: &Path) -> String {
+    format!(
+        "this node has no identity in {} and no --token: `everynode token` on the server's machine makes one",
+        dir.display()
+    )
+}
+
+/// The certificate for the log server; waits for a server that does not sign yet.
+async fn serving(identity: &Identity, address: IpAddr) -> Arc<rustls::ServerConfig> {
+    loop {
+        match identity.serving_tls(&[address]).await {
+            Ok(tls) => return tls,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "no serving certificate yet; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+fn own_address(server: &str) -> Result<IpAddr> {
+    let uri: http::Uri = server.parse().with_context(|| format!("{server:?} is not an https:// address"))?;
+    let host = uri.host().with_context(|| format!("{server:?} names no host"))?;
+    let port = uri.port_u16().unwrap_or(443);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let target = (host, port).to_socket_addrs().with_context(|| format!("{host}: cannot be found"))?.next();
+    let target = target.with_context(|| format!("{host}: has no address"))?;
+    config::address_towards(target).with_context(|| format!("no way to {target}; name an --address"))
+}

@@ -1,0 +1,140 @@
+//! How the server shows who it is, and whom it lets in.
+//!
+//! Client certificates and join tokens; nothing else. Opening writes the administrator's kubeconfig.
+
+use crate::config;
+use crate::pki::tokens::Tokens;
+use crate::pki::{self, Authority, Leaf, Usage, kubeconfig, serving};
+use anyhow::Result;
+use apiserver::{Config, TokenUser, User};
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The group that may do everything.
+pub const MASTERS: &str = "system:masters";
+
+/// The first address of the service range is the `kubernetes` service; wire 7.8.1.
+const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
+/// How often the server's certificate is looked at; it is renewed a fifth of its life before its end.
+const RENEWAL: Duration = Duration::from_secs(12 * 3600);
+/// Names of the `kubernetes` service, and of this machine to itself.
+const NAMES: [&str; 5] = [
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
+
+/// The server's certificates.
+pub struct Trust {
+    authority: Authority,
+    dir: PathBuf,
+    leaf: Leaf,
+    shown: Arc<serving::Current>,
+    tls: Arc<rustls::ServerConfig>,
+}
+
+impl Trust {
+    /// Reads or makes everything below `<data-dir>/pki`, and writes `<data-dir>/kubeconfig` for `client_side`.
+    pub fn open(data_dir: &Path, client_side: SocketAddr, config: &config::Server) -> Result<Self> {
+        let (now, dir) = (Timestamp::now(), data_dir.join("pki"));
+        let authority = Authority::open(&dir, now)?;
+        let leaf = server_leaf(config);
+        let shown = serving::Current::new(&authority.current(&dir, "server", &leaf, now)?)?;
+        let tls = serving::server(&authority, shown.clone())?;
+        let admin = authority.current(&dir, "admin", &client_leaf("everynode-admin", Some(MASTERS)), now)?;
+        let text = kubeconfig::text(&format!("https://{client_side}"), authority.certificate_pem(), &admin);
+        pki::write_private(&data_dir.join("kubeconfig"), &text)?;
+        tracing::info!(sha256 = authority.fingerprint(), "the certificate authority of this cluster");
+        Ok(Self { authority, dir, leaf, shown, tls })
+    }
+
+    /// The certificate authority.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// TLS for the sockets.
+    pub fn tls(&self) -> Arc<rustls::ServerConfig> {
+        self.tls.clone()
+    }
+
+    /// What the API server is told.
+    pub fn server_config(&self, advertise: SocketAddr) -> Result<Config> {
+        // No group: what agents trust is the name, and a member of system:nodes may not read logs.
+        let leaf = client_leaf("everynode-server", None);
+        let to_agents = self.authority.current(&self.dir, "agent-client", &leaf, Timestamp::now())?;
+        Ok(Config {
+            advertise,
+            token_user: joining(Tokens::new(&self.dir)),
+            agent_tls: Some(serving::agent_client(&self.authority, &to_agents)?),
+            ca_pem: self.authority.certificate_pem().to_string(),
+        })
+    }
+
+    /// Keeps the server's certificate fresh. Never ends; a failure is tried again at the next look, long before the
+    /// certificate is over.
+    pub async fn renew(&self) {
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            let current = self.authority.current(&self.dir, "server", &self.leaf, Timestamp::now());
+            if let Err(error) = current.and_then(|issued| self.shown.replace(&issued)) {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "the server's certificate cannot be renewed");
+            }
+        }
+    }
+}
+
+/// Where a client on this machine finds a server that listens on `address`.
+pub fn reached(address: SocketAddr) -> SocketAddr {
+    match address.ip().is_unspecified() {
+        true => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+        false => address,
+    }
+}
+
+fn server_leaf(config: &config::Server) -> Leaf {
+    let mut names: BTreeSet<String> = NAMES.map(String::from).into();
+    let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    // A host name that no certificate may carry is left out.
+    names.extend(objects::name::dns1123_subdomain(&host).is_ok().then_some(host));
+    names.extend(config.names.iter().cloned());
+    let mut addresses = BTreeSet::from([IpAddr::V4(Ipv4Addr::LOCALHOST), SERVICE]);
+    addresses.extend(&config.addresses);
+    for address in config.listen.iter().map(SocketAddr::ip) {
+        match address.is_unspecified() {
+            false => _ = addresses.insert(address),
+            // Clients come by the machine's outer address: the one it would leave by.
+            true => addresses.extend(config::address_towards(([192, 0, 2, 1], 9).into()).ok()),
+        }
+    }
+    Leaf {
+        common_name: "everynode-server".into(),
+        organization: None,
+        usage: Usage::Server { names, addresses },
+    }
+}
+
+fn client_leaf(name: &str, group: Option<&str>) -> Leaf {
+    Leaf { common_name: name.into(), organization: group.map(String::from), usage: Usage::Client }
+}
+
+/// Whoever shows a join token may ask for a node's certificate, and nothing else (wire 7.1.4).
+fn joining(tokens: Tokens) -> TokenUser {
+    Arc::new(move |bearer| match tokens.check(bearer, Timestamp::now()) {
+        Ok(id) => {
+            let groups = ["system:bootstrappers".to_string()];
+            id.map(|id| User::authenticated(format!("system:bootstrap:{id}"), groups))
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "join tokens cannot be read");
+            None
+        }
+    })
+}

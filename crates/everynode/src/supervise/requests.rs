@@ -1,0 +1,147 @@
+//! What a running cluster does when somebody asks with `everynode node …`.
+//!
+//! A node is in the record before anything of it is made, and until everything of it is gone.
+
+use super::control::{Reply, Request};
+use super::{Nodes, READY_LIMIT, Up, Waiting, data_dir_flag, names_of, say};
+use anyhow::{Context as _, Result, bail};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::DeleteParams;
+use std::collections::BTreeSet;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+impl Up {
+    pub(super) fn finish_waiting(&mut self, number: u32, reply: &Reply) {
+        let (done, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|w| w.number == number);
+        self.waiting = waiting;
+        let done: Vec<Waiting> = done;
+        for waiting in done {
+            let _ = waiting.reply.send(reply.clone());
+        }
+    }
+
+    pub(super) fn give_up_waiting(&mut self) {
+        let now = Instant::now();
+        let late: BTreeSet<u32> = self.waiting.iter().filter(|w| w.until < now).map(|w| w.number).collect();
+        for number in late {
+            let log = self.data_dir().join(format!("nodes/n{number}/var/log/everynode-agent.log"));
+            let limit = READY_LIMIT.as_secs();
+            self.finish_waiting(
+                number,
+                &Err(format!("n{number} is not Ready after {limit} s; see {}", log.display())),
+            );
+        }
+    }
+
+    pub(super) async fn answer(&mut self, request: Request, reply: oneshot::Sender<Reply>) {
+        let done = match request {
+            Request::Add(number) => match self.add(number).await {
+                Ok(()) => {
+                    let until = Instant::now() + READY_LIMIT;
+                    return self.waiting.push(Waiting { number, reply, until });
+                }
+                Err(error) => Err(error),
+            },
+            Request::Remove(number) => self.remove(number).await,
+            Request::Start(number) => self.start_agent(number).await,
+            Request::Stop(number) => self.stop_agent(number).await,
+            Request::List => Ok(self.list()),
+        };
+        let _ = reply.send(done.map_err(|error| format!("{error:#}")));
+    }
+
+    async fn add(&mut self, number: u32) -> Result<()> {
+        if !self.record.nodes.insert(number) {
+            bail!("n{number} is there already");
+        }
+        say(format!("n{number}: is added"));
+        self.write_record()?;
+        let added = match &mut self.nodes {
+            Nodes::Hosts(hosts) => hosts.add(number, &self.events).await,
+            _ => self.set_fleets().await,
+        };
+        if added.is_err() {
+            self.record.nodes.remove(&number);
+        }
+        self.write_record()?;
+        added
+    }
+
+    async fn remove(&mut self, number: u32) -> Result<String> {
+        if !self.record.nodes.remove(&number) {
+            bail!("there is no n{number}; there are {}", names_of(&self.record.nodes));
+        }
+        say(format!("n{number}: is removed"));
+        match &mut self.nodes {
+            Nodes::Hosts(hosts) => hosts.remove(number).await?,
+            _ => self.set_fleets().await?,
+        }
+        self.record.stopped.remove(&number);
+        self.write_record()?;
+        self.delete_node(number).await?;
+        Ok(format!("n{number} is gone, and its Node object is deleted"))
+    }
+
+    /// Deletes the Node object; the loops then delete its pods.
+    pub(super) async fn delete_node(&self, number: u32) -> Result<()> {
+        let client = crate::compose::client(&self.kubeconfig()).await?;
+        let name = format!("n{number}");
+        match Api::<Node>::all(client).delete(&name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop).with_context(|| format!("the Node object {name} cannot be deleted")),
+        }
+    }
+
+    async fn start_agent(&mut self, number: u32) -> Result<String> {
+        self.expect(number)?;
+        self.record.stopped.remove(&number);
+        let done = match &mut self.nodes {
+            Nodes::Hosts(hosts) => hosts.start(number, &self.events).await?,
+            _ => {
+                self.set_fleets().await?;
+                format!("n{number} is starting")
+            }
+        };
+        self.write_record()?;
+        Ok(done)
+    }
+
+    async fn stop_agent(&mut self, number: u32) -> Result<String> {
+        self.expect(number)?;
+        match &mut self.nodes {
+            Nodes::Hosts(hosts) => hosts.stop(number).await?,
+            _ => {
+                self.record.stopped.insert(number);
+                self.set_fleets().await?;
+            }
+        }
+        Ok(format!(
+            "the agent of n{number} ends; its containers go on; start it again with: everynode node start n{number}{}",
+            data_dir_flag(self.data_dir())
+        ))
+    }
+
+    fn expect(&self, number: u32) -> Result<()> {
+        match self.record.nodes.contains(&number) {
+            true => Ok(()),
+            false => bail!("there is no n{number}; there are {}", names_of(&self.record.nodes)),
+        }
+    }
+
+    fn list(&self) -> String {
+        let line = |number: &u32| {
+            let name = format!("n{number}");
+            let ready = if self.ready.contains(&name) { "Ready" } else { "NotReady" };
+            let (address, agent) = match &self.nodes {
+                Nodes::Hosts(hosts) => (hosts.network().node(*number).to_string(), hosts.agent_runs(*number)),
+                _ => ("simulated".into(), !self.record.stopped.contains(number)),
+            };
+            let agent = if agent { "agent runs" } else { "agent ended" };
+            format!("{name:<6} {address:<15} {ready:<9} {agent}")
+        };
+        let lines: Vec<String> = self.record.nodes.iter().map(line).collect();
+        lines.join("\n")
+    }
+}

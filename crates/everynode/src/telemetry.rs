@@ -1,0 +1,27 @@
+//! What the process says about itself: log lines on standard error, chosen by `EVERYNODE_LOG`.
+
+use tracing_subscriber::EnvFilter;
+
+/// Without `EVERYNODE_LOG`: what an operator should know, and nothing else.
+const DEFAULT: &str = "warn";
+
+/// Starts logging; `EVERYNODE_LOG` is a filter such as `info` or `agent=debug,warn`.
+pub fn start() {
+    let filter = EnvFilter::try_from_env("EVERYNODE_LOG").unwrap_or_else(|_| DEFAULT.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// An error with what lies below it, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        let more = error.to_string();
+        // Some errors repeat what lies below them.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        below = error.source();
+    }
+    text
+}

@@ -1,0 +1,104 @@
+//! `everynode up --runtime simulated`: what happens where there is no root or no containerd.
+
+use e2e::{Cluster, Kubectl, eventually_equal, newest_and_oldest};
+use std::time::Duration;
+
+/// A debug build on two busy cores.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const HELLO: &str = include_str!("../../../examples/hello.yaml");
+
+/// Runs a check with the newest kubectl and with the oldest that is supported.
+fn check(nodes: u32, test: impl Fn(&Kubectl)) {
+    for (_, path) in newest_and_oldest().unwrap() {
+        let mut cluster = Cluster::start(&["--runtime", "simulated", "--nodes", &nodes.to_string()]).unwrap();
+        let kubectl = cluster.kubectl(&path);
+        let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
+        cluster.wait_for_nodes(&kubectl, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        test(&kubectl);
+    }
+}
+
+/// What stands in one column of all pods, sorted.
+fn pods(kubectl: &Kubectl, path: &str) -> Vec<String> {
+    let path = format!("{{range .items[*]}}{{{path}}}{{\" \"}}{{end}}");
+    let text = kubectl.value(&["get", "pods", "-l", "app=hello"], &path).unwrap_or_default();
+    let mut values: Vec<String> = text.split_whitespace().map(str::to_string).collect();
+    values.sort();
+    values
+}
+
+fn rolled_out(kubectl: &Kubectl) {
+    kubectl.ok(&["rollout", "status", "ds/hello", "--timeout=60s"]);
+}
+
+#[test]
+fn every_node_runs_one_and_a_rollout_goes_there_and_back() {
+    check(3, |kubectl| {
+        eventually_equal("three nodes", LIMIT, "node/n1\nnode/n2\nnode/n3\n".to_string(), || {
+            kubectl.run(&["get", "nodes", "-o", "name"]).stdout
+        });
+        kubectl.ok(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]);
+        kubectl.ok_with(&["apply", "-f", "-"], HELLO);
+        rolled_out(kubectl);
+        assert_eq!(pods(kubectl, ".spec.nodeName"), ["n1", "n2", "n3"]);
+        let events = kubectl.ok(&["describe", "ds", "hello"]);
+        assert_eq!(events.matches("daemonset-controller  Created pod: hello-").count(), 3, "{events}");
+
+        kubectl.ok(&["set", "image", "ds/hello", "hello=everynode.dev/hello:2"]);
+        rolled_out(kubectl);
+        assert_eq!(pods(kubectl, ".spec.containers[0].image"), ["everynode.dev/hello:2"; 3]);
+        let history = kubectl.ok(&["rollout", "history", "ds/hello"]);
+        assert!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
+        kubectl.ok(&["rollout", "undo", "ds/hello", "--to-revision=1"]);
+        rolled_out(kubectl);
+        assert_eq!(pods(kubectl, ".spec.containers[0].image"), ["everynode.dev/hello:1"; 3]);
+    });
+}
+
+#[test]
+fn labels_and_taints_decide_at_once_where_it_runs() {
+    check(3, |kubectl| {
+        let nodes = |expected: &[&str]| {
+            let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+            eventually_equal("the nodes of the pods", LIMIT, expected, || pods(kubectl, ".spec.nodeName"));
+        };
+        kubectl.ok_with(&["apply", "-f", "-"], HELLO);
+        nodes(&["n1", "n2", "n3"]);
+        kubectl.ok(&["taint", "node", "n2", "k=v:NoExecute"]);
+        nodes(&["n1", "n3"]);
+        kubectl.ok(&["taint", "node", "n2", "k-"]);
+        nodes(&["n1", "n2", "n3"]);
+        kubectl.ok(&["label", "node", "n1", "disk=ssd"]);
+        let selected = HELLO.replace(
+            "terminationGracePeriodSeconds",
+            "nodeSelector: {disk: ssd}\n      terminationGracePeriodSeconds",
+        );
+        kubectl.ok_with(&["apply", "-f", "-"], &selected);
+        nodes(&["n1"]);
+        kubectl.ok(&["label", "node", "n3", "disk=ssd"]);
+        nodes(&["n1", "n3"]);
+        kubectl.ok(&["label", "node", "n1", "disk-"]);
+        nodes(&["n3"]);
+    });
+}
+
+#[test]
+fn orphans_are_adopted_and_a_deleted_daemonset_takes_its_pods_along() {
+    check(2, |kubectl| {
+        kubectl.ok_with(&["apply", "-f", "-"], HELLO);
+        eventually_equal("two pods", LIMIT, 2, || pods(kubectl, ".metadata.uid").len());
+        rolled_out(kubectl);
+        let before = pods(kubectl, ".metadata.uid");
+        kubectl.ok(&["delete", "ds", "hello", "--cascade=orphan"]);
+        assert_eq!(pods(kubectl, ".metadata.uid"), before);
+        kubectl.ok_with(&["apply", "-f", "-"], HELLO);
+        eventually_equal("adopted", LIMIT, vec!["DaemonSet".to_string(); 2], || {
+            pods(kubectl, ".metadata.ownerReferences[0].kind")
+        });
+        rolled_out(kubectl);
+        assert_eq!(pods(kubectl, ".metadata.uid"), before);
+        kubectl.ok(&["delete", "ds", "hello"]);
+        eventually_equal("no pods", LIMIT, Vec::<String>::new(), || pods(kubectl, ".metadata.uid"));
+    });
+}
