@@ -15,6 +15,7 @@ pub fn bench(arguments: &[String]) -> Result<()> {
         "--package",
         "e2e",
     ]))?;
-    let binary = program::target_dir().join("release/bench");
-    program::run(Command::new(binary).args(arguments))
+    let release = program::target_dir().join("release");
+    let mut bench = Command::new(release.join("bench"));
+    program::run(bench.env("EVERYNODE_BINARY", release.join("everynode")).args(arguments))
 }

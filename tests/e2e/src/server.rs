@@ -34,6 +34,11 @@ impl Server {
         self.folder.path().join("data")
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Where it listens.
     pub fn listen(&self) -> &str {
         &self.listen
