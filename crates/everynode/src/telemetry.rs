@@ -3,7 +3,8 @@
 use tracing_subscriber::EnvFilter;
 
 /// Without `EVERYNODE_LOG`: what an operator should know, and nothing else.
-const DEFAULT: &str = "warn";
+/// A client that loses its server says so in words of ours; what its library says of the socket helps nobody.
+const DEFAULT: &str = "warn,kube_client=off";
 
 /// Starts logging; `EVERYNODE_LOG` is a filter such as `info` or `agent=debug,warn`.
 pub fn start() {

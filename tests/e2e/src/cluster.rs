@@ -102,6 +102,14 @@ impl Cluster {
         said
     }
 
+    /// Kills the child of `up` whose command line holds this text.
+    pub fn kill_child(&self, text: &str) -> Result<()> {
+        let parent = self.up.id().to_string();
+        let status = Command::new("pkill").args(["-KILL", "-P", &parent, "-f", "--", text]).status()?;
+        ensure!(status.success(), "everynode up has no child {text:?}");
+        Ok(())
+    }
+
     /// Ends `up` without warning, as a power cut would.
     pub fn kill(&mut self) -> Result<()> {
         self.up.kill()?;

@@ -5,10 +5,12 @@
 
 mod cluster;
 mod kubectl;
+mod machine;
 mod server;
 mod wait;
 
 pub use cluster::{Cluster, binary};
 pub use kubectl::{Answer, Kubectl, Running, kubectls, newest_and_oldest};
+pub use machine::assert_clean;
 pub use server::Server;
 pub use wait::{eventually, eventually_equal};

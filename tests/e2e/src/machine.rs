@@ -1,0 +1,48 @@
+//! What a cluster may have left on the machine.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Fails if a process, mount, link, namespace or cgroup of the cluster on this data folder is still there.
+#[track_caller]
+pub fn assert_clean(data_dir: &Path) {
+    let left = left_behind(data_dir);
+    assert!(left.is_empty(), "left behind: {left:#?}");
+}
+
+/// Nothing else on a test machine runs an everynode, so any link or namespace of ours counts.
+fn left_behind(data_dir: &Path) -> Vec<String> {
+    let folder = data_dir.to_string_lossy();
+    let mut left = lines_with(&read("/proc/self/mounts"), &folder);
+    left.extend(processes_with(&folder));
+    let cluster = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let cgroups = cluster
+        .map(|tree| tree.path().join("everynode"))
+        .chain([Path::new("/sys/fs/cgroup/everynode").into()]);
+    left.extend(cgroups.filter(|path| path.exists()).map(|path| path.display().to_string()));
+    left.extend(lines_with(&output("ip", &["netns", "list"]), "everynode-"));
+    left.extend(lines_with(&output("iptables", &["-t", "nat", "-S"]), "everynode-"));
+    left
+}
+
+fn processes_with(text: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let commands = entries.filter_map(|entry| {
+        let id: u32 = entry.file_name().to_str()?.parse().ok()?;
+        Some(format!("{id}: {}", read(&format!("/proc/{id}/cmdline")).replace('\0', " ")))
+    });
+    commands.filter(|command| command.contains(text)).collect()
+}
+
+fn lines_with(text: &str, wanted: &str) -> Vec<String> {
+    text.lines().filter(|line| line.contains(wanted)).map(str::to_string).collect()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}

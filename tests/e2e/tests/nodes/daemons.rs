@@ -1,0 +1,89 @@
+//! Where daemons run, how they go and come back.
+
+use crate::{LIMIT, check};
+use e2e::eventually_equal;
+
+#[test]
+fn labels_decide_at_once() {
+    check(|world| {
+        world.hello();
+        world.kubectl.ok(&["label", "node", "n1", "disk=ssd"]);
+        let pin = "nodeSelector: {disk: ssd}\n      terminationGracePeriodSeconds";
+        world.apply_with("terminationGracePeriodSeconds", pin);
+        world.runs_on(&["n1"]);
+        let listed = world.kubectl.ok(&["get", "node", "-l", "disk=ssd", "-L", "disk"]);
+        assert!(listed.contains("DISK") && listed.contains("n1") && !listed.contains("n2"), "{listed}");
+        world.kubectl.ok(&["label", "node", "n3", "disk=ssd"]);
+        world.runs_on(&["n1", "n3"]);
+        world.kubectl.ok(&["label", "node", "n1", "disk-"]);
+        world.runs_on(&["n3"]);
+    });
+}
+
+#[test]
+fn taints_end_or_leave_or_keep_out() {
+    check(|world| {
+        world.hello();
+        let kubectl = &world.kubectl;
+        let before = world.containers();
+        kubectl.ok(&["taint", "node", "n1", "k=v:NoSchedule"]);
+        kubectl.ok(&["taint", "node", "n2", "k=v:NoExecute"]);
+        world.runs_on(&["n1", "n3"]);
+        assert!(
+            world.containers().iter().all(|id| before.contains(id)),
+            "NoSchedule has restarted something"
+        );
+        kubectl.ok(&["taint", "node", "n1", "n2", "k-"]);
+        world.runs_on(&["n1", "n2", "n3"]);
+        let tolerated = "tolerations: [{key: k, operator: Exists}]\n      terminationGracePeriodSeconds";
+        world.apply_with("terminationGracePeriodSeconds", tolerated);
+        world.rolled_out();
+        let before = world.containers();
+        kubectl.ok(&["taint", "node", "n2", "k=v:NoExecute"]);
+        kubectl.ok(&["taint", "node", "n3", "node-role.kubernetes.io/control-plane:NoExecute"]);
+        world.runs_on(&["n1", "n2"]);
+        assert!(
+            world.containers().iter().all(|id| before.contains(id)),
+            "a tolerated taint has restarted something"
+        );
+        let both = "tolerations: [{operator: Exists}]\n      terminationGracePeriodSeconds";
+        world.apply_with("terminationGracePeriodSeconds", both);
+        world.runs_on(&["n1", "n2", "n3"]);
+    });
+}
+
+#[test]
+fn a_deleted_pod_comes_back_and_orphans_are_adopted() {
+    check(|world| {
+        world.hello();
+        let kubectl = &world.kubectl;
+        let gone = world.pod_on("n3");
+        kubectl.ok(&["delete", "pod", &gone]);
+        world.runs_on(&["n1", "n2", "n3"]);
+        assert!(!world.pods(".metadata.name").contains(&gone));
+        world.rolled_out();
+        let before = world.containers();
+        kubectl.ok(&["delete", "ds", "hello", "--cascade=orphan"]);
+        eventually_equal("no owner", LIMIT, 0, || world.pods(".metadata.ownerReferences[0].kind").len());
+        kubectl.ok_with(&["apply", "-f", "-"], crate::HELLO);
+        eventually_equal("adopted", LIMIT, 3, || world.pods(".metadata.ownerReferences[0].kind").len());
+        world.rolled_out();
+        assert_eq!(world.containers(), before);
+        kubectl.ok(&["delete", "ds", "hello"]);
+        world.runs_on(&[]);
+    });
+}
+
+#[test]
+fn a_fourth_node_joins_and_leaves() {
+    check(|world| {
+        world.hello();
+        world.cluster.everynode(&["node", "add", "n4"]);
+        world.runs_on(&["n1", "n2", "n3", "n4"]);
+        world.rolled_out();
+        world.cluster.everynode(&["node", "remove", "n4"]);
+        let left = world.kubectl.ok(&["get", "nodes", "-o", "name"]);
+        assert_eq!(left, "node/n1\nnode/n2\nnode/n3\n");
+        world.runs_on(&["n1", "n2", "n3"]);
+    });
+}
