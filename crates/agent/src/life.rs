@@ -77,11 +77,14 @@ struct Start {
 }
 
 async fn prepare(config: &Config, port: Option<u16>) -> Start {
+    let mut told = false;
     let version = loop {
         match config.runtime.version().await {
             Ok(version) => break version,
             Err(error) => {
-                tracing::warn!(%error, "waits for the container runtime");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "waits for the container runtime");
+                }
                 tokio::time::sleep(RUNTIME_RETRY).await;
             }
         }

@@ -1,5 +1,6 @@
 //! What the process says about itself: log lines on standard error, chosen by `EVERYNODE_LOG`.
 
+use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 /// Without `EVERYNODE_LOG`: what an operator should know, and nothing else.
@@ -9,7 +10,9 @@ const DEFAULT: &str = "warn,kube_client=off";
 /// Starts logging; `EVERYNODE_LOG` is a filter such as `info` or `agent=debug,warn`.
 pub fn start() {
     let filter = EnvFilter::try_from_env("EVERYNODE_LOG").unwrap_or_else(|_| DEFAULT.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Colours only for a person: the logs of nodes are files.
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 }
 
 /// An error with what lies below it, on one line.
@@ -19,7 +22,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     while let Some(error) = below {
         let more = error.to_string();
         // Some errors repeat what lies below them.
-        if !text.ends_with(&more) {
+        if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
         below = error.source();

@@ -11,6 +11,6 @@ mod wait;
 
 pub use cluster::{Cluster, binary};
 pub use kubectl::{Answer, Kubectl, Running, kubectls, newest_and_oldest};
-pub use machine::assert_clean;
+pub use machine::{assert_clean, kill_in_nodes};
 pub use server::Server;
 pub use wait::{eventually, eventually_equal};

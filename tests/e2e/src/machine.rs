@@ -25,6 +25,21 @@ fn left_behind(data_dir: &Path) -> Vec<String> {
     left
 }
 
+/// Kills every process of this name that sees the data folder mounted, as the nodes' processes do; answers how many.
+pub fn kill_in_nodes(data_dir: &Path, program: &str) -> usize {
+    let nodes = data_dir.join("nodes");
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_wanted = |id: &String| {
+        read(&format!("/proc/{id}/comm")).trim() == program
+            && read(&format!("/proc/{id}/mountinfo")).contains(&*nodes.to_string_lossy())
+    };
+    let ids: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_wanted).collect();
+    ids.iter()
+        .filter(|id| Command::new("kill").args(["-KILL", id]).status().is_ok_and(|s| s.success()))
+        .count()
+}
+
 fn processes_with(text: &str) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let commands = entries.filter_map(|entry| {

@@ -46,7 +46,7 @@ impl Rules for ConfigMaps {
             size += decoded_size(value);
         }
         if size > DATA_MAX {
-            errors.push(FieldError::too_long("", DATA_MAX));
+            errors.push(FieldError::too_long("[]", DATA_MAX));
         }
         errors
     }
@@ -116,7 +116,7 @@ mod tests {
         );
         check(json!({"data": {"..": "x"}}), &["data[..]: must not be '..'"]);
         check(json!({"data": {"..a": "x"}}), &["data[..a]: must not start with '..'"]);
-        check(json!({"data": {"a": "x".repeat(DATA_MAX + 1)}}), &[": must have at most 1048576 bytes"]);
+        check(json!({"data": {"a": "x".repeat(DATA_MAX + 1)}}), &["[]: must have at most 1048576 bytes"]);
         assert_eq!(ConfigMaps.validate_create(&json!({"data": {"a b": "x"}})).len(), 1);
     }
 

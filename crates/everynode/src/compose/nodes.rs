@@ -2,7 +2,7 @@
 
 use crate::config::{self, Runtime};
 use agent::join::{Identity, JoinError, join};
-use agent::runtime::cri::Cri;
+use agent::runtime::cri::{ConnectError, Cri};
 use agent::runtime::simulated::{Simulated, Stages};
 use agent::{LogServer, Shutdown};
 use anyhow::{Context as _, Result};
@@ -28,7 +28,12 @@ pub async fn agent(config: config::Agent, shutdown: Shutdown) -> Result<()> {
     };
     let Some(tls) = shutdown.run_until_cancelled(serving(&identity, address)).await else { return Ok(()) };
     let runtime: Arc<dyn agent::runtime::Runtime> = match config.runtime {
-        Runtime::Cri => Arc::new(Cri::lazy(&config.runtime_socket)?),
+        Runtime::Cri => {
+            match shutdown.run_until_cancelled(runtime(&config.runtime_socket)).await.transpose()? {
+                Some(cri) => Arc::new(cri),
+                None => return Ok(()),
+            }
+        }
         Runtime::Simulated => Arc::new(Simulated::new(Stages::REAL, SIMULATED_PODS)),
     };
     let mut settings = agent::Config::new(identity.client()?, runtime, &config.node_name, address);
@@ -92,6 +97,22 @@ async fn serving(identity: &Identity, address: IpAddr) -> Arc<rustls::ServerConf
                 tracing::warn!(error, "no serving certificate yet; trying again");
                 tokio::time::sleep(RETRY).await;
             }
+        }
+    }
+}
+
+/// Waits for a runtime that does not answer yet, and says once where it looks.
+async fn runtime(socket: &Path) -> Result<Cri> {
+    let mut said = false;
+    loop {
+        match Cri::connect(socket).await {
+            Err(why @ ConnectError::NoAnswer { .. }) => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::warn!("{why} with --runtime-socket; trying again");
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+            connected => return Ok(connected?),
         }
     }
 }

@@ -46,3 +46,22 @@ fn after_a_kill_of_everything_the_next_start_cleans_up_and_goes_on() {
         world.rolled_out();
     });
 }
+
+#[test]
+fn a_containerd_that_dies_is_started_again_and_restarts_no_container() {
+    check(|world| {
+        world.hello();
+        let before = world.containers();
+        assert_eq!(e2e::kill_in_nodes(&world.cluster.data_dir(), "containerd"), 3);
+        eventually_equal("said so", LIMIT, 3, || {
+            world.cluster.output().matches("containerd has ended (signal 9) and is started again").count()
+        });
+        for node in ["n1", "n2", "n3"] {
+            world.node_is(node, "True");
+        }
+        assert_eq!(world.containers(), before);
+        world.kubectl.ok(&["delete", "pod", &world.pod_on("n1")]);
+        world.runs_on(&["n1", "n2", "n3"]);
+        world.rolled_out();
+    });
+}
