@@ -69,7 +69,7 @@ pub enum Event {
         /// Which node.
         number: u32,
         /// What it told.
-        what: Option<Told>,
+        what: Told,
     },
     /// A node's first process is gone.
     NodeEnded {
@@ -300,8 +300,8 @@ impl Up {
     }
 
     /// A failed node ends everything at the start, and is only told of later.
-    async fn told(&mut self, number: u32, what: Option<Told>) -> Result<()> {
-        let (Nodes::Hosts(hosts), Some(what)) = (&mut self.nodes, what) else { return Ok(()) };
+    async fn told(&mut self, number: u32, what: Told) -> Result<()> {
+        let Nodes::Hosts(hosts) = &mut self.nodes else { return Ok(()) };
         let failed = matches!(what, Told::Failed { .. });
         match hosts.told(number, what).await {
             Ok(line) => line.into_iter().for_each(say),

@@ -111,7 +111,7 @@ impl Hosts {
         // Ends with the node's first process, whose pipe it reads.
         tokio::spawn(async move {
             while let Some(what) = told.next().await {
-                let _ = events.send(Event::Node { number, what: Some(what) }).await;
+                let _ = events.send(Event::Node { number, what }).await;
             }
             let _ = events.send(Event::NodeEnded { number, id }).await;
         });
