@@ -33,6 +33,20 @@ pub fn asked_or_left(tied: bool) -> Result<impl Future<Output = ()>> {
     })
 }
 
+/// Runs work that ends when its token is cancelled, and cancels it when `left` is ready.
+pub async fn until(
+    left: impl Future<Output = ()>,
+    shutdown: ::agent::Shutdown,
+    work: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    tokio::pin!(work);
+    tokio::select! {
+        result = &mut work => return result,
+        () = left => shutdown.cancel(),
+    }
+    work.await
+}
+
 /// Ready when the other end of standard input is gone. A thread of its own: it reads without end, and ends with us.
 async fn input_ended() {
     let (send, receive) = tokio::sync::oneshot::channel();
@@ -41,4 +55,18 @@ async fn input_ended() {
         let _ = send.send(());
     });
     let _ = receive.await;
+}
+
+/// The flags of one subcommand, parsed from a line.
+#[cfg(test)]
+fn parse<F: clap::Args>(line: &str) -> Result<F, String> {
+    #[derive(clap::Parser)]
+    struct Line<F: clap::Args> {
+        #[command(flatten)]
+        flags: F,
+    }
+    let words = ["everynode"].into_iter().chain(line.split_whitespace());
+    let line: Line<F> =
+        clap::Parser::try_parse_from(words).map_err(|error: clap::Error| error.to_string())?;
+    Ok(line.flags)
 }

@@ -87,30 +87,16 @@ impl Flags {
 pub async fn run(flags: Flags) -> Result<()> {
     let config = flags.config()?;
     let (asked, shutdown) = (super::asked_to_end()?, agent::Shutdown::new());
-    let node = compose::agent(config, shutdown.clone());
-    tokio::pin!(node);
-    tokio::select! {
-        result = &mut node => return result,
-        () = asked => shutdown.cancel(),
-    }
-    node.await
+    super::until(asked, shutdown.clone(), compose::agent(config, shutdown)).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        flags: Flags,
-    }
 
     fn parse(line: &str) -> Result<config::Agent, String> {
-        let words = ["agent"].into_iter().chain(line.split_whitespace());
-        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
-        line.flags.config().map_err(|error| format!("{error:#}"))
+        let flags: Flags = crate::cli::parse(line)?;
+        flags.config().map_err(|error| format!("{error:#}"))
     }
 
     #[test]

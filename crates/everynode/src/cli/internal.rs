@@ -36,10 +36,5 @@ pub async fn fleet(flags: Fleet) -> Result<()> {
     let Fleet { kubeconfig, first, nodes } = flags;
     let (left, shutdown) = (super::asked_or_left(true)?, agent::Shutdown::new());
     let fleet = compose::fleet(config::Fleet { kubeconfig, first, nodes }, shutdown.clone());
-    tokio::pin!(fleet);
-    tokio::select! {
-        result = &mut fleet => return result,
-        () = left => shutdown.cancel(),
-    }
-    fleet.await
+    super::until(left, shutdown, fleet).await
 }

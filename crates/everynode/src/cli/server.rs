@@ -70,17 +70,9 @@ pub async fn run(flags: Flags) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        flags: Flags,
-    }
 
     fn parse(line: &str) -> Result<config::Server, String> {
-        let words = ["server"].into_iter().chain(line.split_whitespace());
-        Line::try_parse_from(words).map(|line| line.flags.config()).map_err(|error| error.to_string())
+        crate::cli::parse(line).map(Flags::config)
     }
 
     #[test]
