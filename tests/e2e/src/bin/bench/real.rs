@@ -31,7 +31,7 @@ pub fn measure(kubectl: &Path) -> Result<Vec<Row>> {
     let busy = processes::memory(processes::descendant(cluster.pid(), &["agent"])?)?;
     cluster.stop()?;
     Ok(vec![
-        Row::new("resident memory of one idle agent (without containerd)", agent, "-"),
+        Row::new("resident memory of one idle agent (without containerd)", agent, "-").aim("15 MB"),
         Row::new("the same agent with one pod", busy, "-"),
         Row::new(
             "`kubectl apply -f examples/hello.yaml` until 3 containers on 3 containerds are Ready",
