@@ -4,7 +4,7 @@ use e2e::{Server, binary, newest_and_oldest};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-/// What an agent says first, and whether it ends by itself.
+/// The first line that an agent says; then it is ended.
 fn first_words(server: &Server, arguments: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut agent = Command::new(binary())
