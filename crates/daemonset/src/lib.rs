@@ -12,6 +12,7 @@ pub mod backoff;
 mod budget;
 mod claims;
 mod coverage;
+pub mod obstacles;
 pub mod placement;
 pub mod plan;
 pub mod revision;
@@ -23,6 +24,7 @@ mod template;
 pub mod unseen;
 
 pub use backoff::Backoff;
+pub use obstacles::Obstacle;
 pub use placement::{Judge, Placement};
 pub use plan::{Action, Cause, Change, Doing, Event, EventKind, Plan, Verdict};
 pub use revision::NewRevision;

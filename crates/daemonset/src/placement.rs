@@ -53,9 +53,9 @@ impl Placement {
 /// The template's requirements, read once.
 #[derive(Debug)]
 pub struct Judge<'a> {
-    node_name: Option<&'a str>,
-    required: Required<'a>,
-    tolerations: Vec<Toleration>,
+    pub(crate) node_name: Option<&'a str>,
+    pub(crate) required: Required<'a>,
+    pub(crate) tolerations: Vec<Toleration>,
 }
 
 impl<'a> Judge<'a> {

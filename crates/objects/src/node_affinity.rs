@@ -28,7 +28,7 @@ pub enum Mismatch {
     },
     /// The required block has no terms.
     NoTerms,
-    /// No term matches; each with the first of its requirements that fails.
+    /// No term matches; each in its place, with the first of its requirements that fails, or with all of them.
     Terms(Vec<TermMismatch>),
 }
 
@@ -39,8 +39,21 @@ pub enum TermMismatch {
     Empty,
     /// It cannot be understood.
     Broken(String),
-    /// A requirement that the node does not meet, as text.
-    Unmet(String),
+    /// Requirements that the node does not meet; not empty.
+    Unmet(Vec<Unmet>),
+}
+
+/// A requirement that a node does not meet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unmet {
+    /// A label's key, or [`NAME_FIELD`].
+    pub key: String,
+    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt` or `Lt`.
+    pub operator: String,
+    /// What it is compared with.
+    pub values: Vec<String>,
+    /// What the node has.
+    pub found: Option<String>,
 }
 
 impl fmt::Display for Mismatch {
@@ -66,7 +79,25 @@ impl fmt::Display for TermMismatch {
         match self {
             Self::Empty => f.write_str("an empty term matches no node"),
             Self::Broken(text) => write!(f, "broken term: {text}"),
-            Self::Unmet(text) => write!(f, "needs {text}"),
+            Self::Unmet(requirements) => {
+                let texts: Vec<String> = requirements.iter().map(ToString::to_string).collect();
+                write!(f, "needs {}", texts.join(" and "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (key, values) = (&self.key, self.values.join(","));
+        match self.operator.as_str() {
+            "In" => write!(f, "{key} in ({values})"),
+            "NotIn" => write!(f, "{key} notin ({values})"),
+            "Exists" => write!(f, "label {key}"),
+            "DoesNotExist" => write!(f, "no label {key}"),
+            "Gt" => write!(f, "{key}>{values}"),
+            "Lt" => write!(f, "{key}<{values}"),
+            operator => write!(f, "{key} {operator} ({values})"),
         }
     }
 }
@@ -96,15 +127,29 @@ impl<'a> Required<'a> {
 
     /// Whether the node meets them, or why not.
     pub fn check(&self, node: &Node) -> Result<(), Mismatch> {
+        let first = self.lacking(node).next();
+        first.map_or(Ok(()), Err)?;
         let labels = node.metadata.labels.as_ref();
-        for (key, wanted) in self.selector.into_iter().flatten() {
-            let found = labels.and_then(|labels| labels.get(key));
-            if found != Some(wanted) {
-                let (key, wanted) = (key.clone(), wanted.clone());
-                return Err(Mismatch::Selector { key, wanted, found: found.cloned() });
-            }
-        }
         self.terms.as_ref().map_or(Ok(()), |terms| terms.check(node, labels))
+    }
+
+    /// Everything that the node misses, and in each term every requirement: empty exactly where [`Required::check`] finds
+    /// nothing.
+    pub fn mismatches(&self, node: &Node) -> Vec<Mismatch> {
+        let labels = node.metadata.labels.as_ref();
+        let terms = self.terms.as_ref().and_then(|terms| terms.explain(node, labels, usize::MAX));
+        self.lacking(node).chain(terms).collect()
+    }
+
+    /// The pairs of `nodeSelector` that the node lacks, by key.
+    fn lacking(&self, node: &Node) -> impl Iterator<Item = Mismatch> {
+        let labels = node.metadata.labels.as_ref();
+        self.selector.into_iter().flatten().filter_map(move |(key, wanted)| {
+            let found = labels.and_then(|labels| labels.get(key));
+            let lacks =
+                || Mismatch::Selector { key: key.clone(), wanted: wanted.clone(), found: found.cloned() };
+            (found != Some(wanted)).then(lacks)
+        })
     }
 }
 
@@ -145,6 +190,9 @@ fn required(spec: &PodSpec) -> Option<&NodeSelector> {
     affinity.required_during_scheduling_ignored_during_execution.as_ref()
 }
 
+/// A node's.
+type Labels<'a> = Option<&'a BTreeMap<String, String>>;
+
 /// Parsed terms; a broken one carries why.
 #[derive(Debug, Clone)]
 struct Terms<'a>(Vec<Result<Term<'a>, TermMismatch>>);
@@ -176,38 +224,36 @@ impl<'a> Terms<'a> {
         Self(selector.node_selector_terms.iter().map(term).collect())
     }
 
-    fn check(&self, node: &Node, labels: Option<&BTreeMap<String, String>>) -> Result<(), Mismatch> {
+    fn check(&self, node: &Node, labels: Labels<'_>) -> Result<(), Mismatch> {
+        self.explain(node, labels, 1).map_or(Ok(()), Err)
+    }
+
+    /// Why no term matches, with at most so many requirements of each; `None` if one does.
+    fn explain(&self, node: &Node, labels: Labels<'_>, most: usize) -> Option<Mismatch> {
         if self.0.is_empty() {
-            return Err(Mismatch::NoTerms);
+            return Some(Mismatch::NoTerms);
         }
         // Look first, explain later: explaining allocates, and most nodes match.
         let matches = |term: &Result<Term<'_>, TermMismatch>| {
-            term.as_ref().is_ok_and(|term| term.unmet(node, labels).is_none())
+            term.as_ref().is_ok_and(|term| term.unmet(node, labels).next().is_none())
         };
         if self.0.iter().any(matches) {
-            return Ok(());
+            return None;
         }
-        Err(Mismatch::Terms(self.0.iter().map(|term| explain(term, node, labels)).collect()))
+        let explain = |term: &Result<Term<'_>, TermMismatch>| match term {
+            Err(broken) => broken.clone(),
+            Ok(term) => TermMismatch::Unmet(term.unmet(node, labels).take(most).collect()),
+        };
+        Some(Mismatch::Terms(self.0.iter().map(explain).collect()))
     }
 }
 
-fn explain(
-    term: &Result<Term<'_>, TermMismatch>,
-    node: &Node,
-    labels: Option<&BTreeMap<String, String>>,
-) -> TermMismatch {
-    match term {
-        Err(broken) => broken.clone(),
-        Ok(term) => TermMismatch::Unmet(term.unmet(node, labels).map_or_else(String::new, Requirement::text)),
-    }
-}
-
-impl<'a> Term<'a> {
-    /// The first requirement that the node does not meet.
-    fn unmet(&self, node: &Node, labels: Option<&BTreeMap<String, String>>) -> Option<&Requirement<'a>> {
-        let label = |key: &str| labels.and_then(|labels| labels.get(key)).map(String::as_str);
-        let expressions = self.expressions.iter().find(|r| !r.accepts(label(&r.source.key)));
-        expressions.or_else(|| self.fields.iter().find(|r| !r.accepts(Some(node::name(node)))))
+impl Term<'_> {
+    /// The requirements that the node does not meet, as they stand.
+    fn unmet(&self, node: &Node, labels: Labels<'_>) -> impl Iterator<Item = Unmet> {
+        let label = move |key: &str| labels.and_then(|labels| labels.get(key)).map(String::as_str);
+        let expressions = self.expressions.iter().filter_map(move |r| r.unmet(label(&r.source.key)));
+        expressions.chain(self.fields.iter().filter_map(|r| r.unmet(Some(node::name(node)))))
     }
 }
 
@@ -225,16 +271,14 @@ impl Requirement<'_> {
         }
     }
 
-    fn text(&self) -> String {
-        let (key, values) = (&self.source.key, values(self.source).join(","));
-        match self.operator {
-            Operator::In => format!("{key} in ({values})"),
-            Operator::NotIn => format!("{key} notin ({values})"),
-            Operator::Exists => format!("label {key}"),
-            Operator::DoesNotExist => format!("no label {key}"),
-            Operator::Gt(limit) => format!("{key}>{limit}"),
-            Operator::Lt(limit) => format!("{key}<{limit}"),
-        }
+    fn unmet(&self, found: Option<&str>) -> Option<Unmet> {
+        let unmet = || Unmet {
+            key: self.source.key.clone(),
+            operator: self.source.operator.clone(),
+            values: values(self.source).to_vec(),
+            found: found.map(str::to_string),
+        };
+        (!self.accepts(found)).then(unmet)
     }
 }
 

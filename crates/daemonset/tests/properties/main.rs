@@ -7,7 +7,7 @@ mod support;
 
 use any::{any_case, calm_case};
 use daemonset::plan::{Action, Cause, Plan};
-use daemonset::{BURST, Placement};
+use daemonset::{BURST, Judge, Placement};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use objects::pod::{self, Availability};
@@ -24,6 +24,7 @@ proptest! {
     fn a_plan_breaks_no_promise(case in any_case()) {
         let world = World::of(&case);
         let plan = world.plan();
+        obstacles_explain(&world, &plan);
         creates_are_wanted(&plan);
         unseen_writes_are_not_repeated(&case, &plan);
         deletes_are_ours(&world, &plan);
@@ -61,6 +62,17 @@ proptest! {
             heal(&mut world, time);
         }
         prop_assert!(false, "80 rounds and still busy: {}", daemonset::plan(&world.snapshot(), time));
+    }
+}
+
+/// EL-3…EL-6: an obstacle is told exactly where the plan wants no daemon.
+fn obstacles_explain(world: &World, plan: &Plan) {
+    let spec = world.daemon_set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).unwrap();
+    let judge = Judge::of(spec);
+    for node in &world.nodes {
+        let Some(verdict) = plan.nodes.get(objects::node::name(node)) else { continue };
+        let obstacles = judge.obstacles(node);
+        assert_eq!(obstacles.is_empty(), verdict.placement.runs(), "{obstacles:?}");
     }
 }
 

@@ -114,6 +114,38 @@ fn a_mismatch_says_what_misses() {
 }
 
 #[test]
+fn everything_that_misses_can_be_told() {
+    let both = json!({"matchExpressions": [
+        {"key": "disk", "operator": "In", "values": ["hdd"]}, {"key": "gpu", "operator": "Exists"},
+        {"key": "cpus", "operator": "Gt", "values": ["4"]}]});
+    let spec = spec(json!({"disk": "hdd", "odd": "x", "zone": "a"}), json!([both, {}, name("In", &["n2"])]));
+    let unmet = |key: &str, operator: &str, values: &[&str], found: Option<&str>| Unmet {
+        key: key.into(),
+        operator: operator.into(),
+        values: values.iter().map(ToString::to_string).collect(),
+        found: found.map(str::to_string),
+    };
+    let lacks = |key: &str, wanted: &str, found: Option<&str>| Mismatch::Selector {
+        key: key.into(),
+        wanted: wanted.into(),
+        found: found.map(str::to_string),
+    };
+    let expected = [
+        lacks("disk", "hdd", Some("ssd")),
+        lacks("zone", "a", None),
+        Mismatch::Terms(vec![
+            TermMismatch::Unmet(vec![
+                unmet("disk", "In", &["hdd"], Some("ssd")),
+                unmet("gpu", "Exists", &[], None),
+            ]),
+            TermMismatch::Empty,
+            TermMismatch::Unmet(vec![unmet("metadata.name", "In", &["n2"], Some("n1"))]),
+        ]),
+    ];
+    assert_eq!(Required::of(&spec).mismatches(&node()), expected, "EL-9…EL-14");
+}
+
+#[test]
 fn the_pin_is_the_first_name_field_of_any_term() {
     let cases = [
         (json!([name("In", &["n7"])]), Ok("n7")),
