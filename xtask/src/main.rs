@@ -10,6 +10,7 @@ use std::process::ExitCode;
 mod bench;
 mod packages;
 mod program;
+mod rules;
 mod test;
 mod tidy;
 mod up;
@@ -38,11 +39,19 @@ enum Command {
         /// Only tests whose name contains this text; skips fmt, clippy and tidy.
         filter: Option<String>,
     },
-    /// Check the house rules: arrows, purity, orphan files, module docs, sizes.
+    /// Check the house rules: arrows, purity, orphan files, module docs, proven rules, sizes.
     Tidy {
-        /// Write the sizes of today into xtask/sizes.txt (they may only shrink).
+        /// Write the sizes of today into xtask/sizes.txt, and take proven rules off xtask/rules/open.txt.
         #[arg(long)]
         ratchet: bool,
+    },
+    /// List each rule of the behaviour specification with the tests that prove it.
+    Rules {
+        /// One rule (`RU-14`) or one family (`RU`).
+        number: Option<String>,
+        /// Only rules that nothing proves yet, with what is missing.
+        #[arg(long)]
+        open: bool,
     },
     /// Measure what docs/performance.md quotes.
     Bench {
@@ -67,6 +76,7 @@ fn run(command: Command) -> Result<()> {
         Command::Up { arguments } => up::up(&arguments),
         Command::Test { no_e2e, filter } => test::test(no_e2e, filter.as_deref()),
         Command::Tidy { ratchet } => tidy::tidy(ratchet),
+        Command::Rules { number, open } => rules::rules(number.as_deref(), open),
         Command::Bench { arguments } => bench::bench(&arguments),
     }
 }

@@ -8,13 +8,16 @@ mod docs;
 mod names;
 mod orphans;
 mod purity;
+mod rules;
 mod sizes;
 
 use crate::program;
+use crate::rules::Evidence;
 use anyhow::{Context, Result, bail};
+pub use sizes::function_name;
 use std::path::{Path, PathBuf};
 
-/// A Rust file of ours.
+/// A file of ours.
 pub struct Source {
     /// Path from the root, with `/`.
     pub path: String,
@@ -24,12 +27,13 @@ pub struct Source {
 
 /// Runs every rule and prints every complaint.
 pub fn tidy(ratchet: bool) -> Result<()> {
-    let sources = sources()?;
+    let sources = sources(&["crates", "tests", "xtask"], &["rs"])?;
     let mut complaints = arrows::check(&arrows::declared()?);
     complaints.extend(docs::check(&sources));
     complaints.extend(names::check(&sources));
     complaints.extend(orphans::check(&sources));
     complaints.extend(purity::check(&sources));
+    complaints.extend(rules::check(&Evidence::gather()?, ratchet)?);
     complaints.extend(sizes::check(&sources, ratchet)?);
     for complaint in &complaints {
         eprintln!("tidy: {complaint}");
@@ -40,21 +44,22 @@ pub fn tidy(ratchet: bool) -> Result<()> {
     Ok(())
 }
 
-fn sources() -> Result<Vec<Source>> {
+/// All files of these endings below these folders, by path.
+pub fn sources(folders: &[&str], endings: &[&str]) -> Result<Vec<Source>> {
     let mut files = Vec::new();
-    for folder in ["crates", "tests", "xtask"] {
-        collect(&program::root().join(folder), &mut files)?;
+    for folder in folders {
+        collect(&program::root().join(folder), endings, &mut files)?;
     }
     files.sort();
     files.iter().map(|file| read(file)).collect()
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+fn collect(folder: &Path, endings: &[&str], files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         if path.is_dir() && path.file_name().is_some_and(|n| n != "target" && n != "node_modules") {
-            collect(&path, files)?;
-        } else if path.extension().is_some_and(|e| e == "rs") {
+            collect(&path, endings, files)?;
+        } else if path.extension().is_some_and(|e| endings.iter().any(|ending| e == *ending)) {
             files.push(path);
         }
     }

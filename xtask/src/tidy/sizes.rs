@@ -92,7 +92,8 @@ fn functions(text: &str) -> Vec<(String, usize)> {
     found
 }
 
-fn function_name(line: &str) -> Option<String> {
+/// The name of the function that a line begins.
+pub fn function_name(line: &str) -> Option<String> {
     let mut words = line.split_whitespace().skip_while(|word| {
         matches!(*word, "pub" | "async" | "const" | "unsafe" | "extern") || word.starts_with("pub(")
     });
