@@ -39,6 +39,7 @@ pub enum Kind {
 #[derive(Clone)]
 pub struct Recorder {
     queue: mpsc::Sender<Note>,
+    now: fn() -> Timestamp,
 }
 
 /// Something that happened.
@@ -53,10 +54,10 @@ struct Note {
 
 /// A recorder, and the writer that must run for it.
 #[must_use]
-pub fn recorder(client: kube::Client, node_name: &str) -> (Recorder, Writer) {
+pub fn recorder(client: kube::Client, node_name: &str, now: fn() -> Timestamp) -> (Recorder, Writer) {
     let (queue, notes) = mpsc::channel(QUEUE);
     let writer = Writer { client, node_name: node_name.into(), notes, known: BTreeMap::new() };
-    (Recorder { queue }, writer)
+    (Recorder { queue, now }, writer)
 }
 
 impl Recorder {
@@ -95,7 +96,7 @@ impl Recorder {
 
     fn note(&self, about: ObjectReference, kind: Kind, reason: &str, message: &str) {
         let message: String = message.chars().take(MESSAGE_LIMIT).collect();
-        let note = Note { about, kind, reason: reason.into(), message, at: Timestamp::now() };
+        let note = Note { about, kind, reason: reason.into(), message, at: (self.now)() };
         if self.queue.try_send(note).is_err() {
             tracing::debug!(reason, "event dropped: the queue is full");
         }

@@ -20,7 +20,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Taint};
 use kube::api::Api;
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use pod::{Next, SimulatedPod};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -32,6 +32,9 @@ use write::{Written, write};
 const WRITES_AT_ONCE: usize = 64;
 /// With more nodes than this events would cost more than the pods.
 const NODES_WITH_EVENTS: u32 = 20;
+
+/// Between two attempts at the watch of pods.
+const WATCH_RETRY: Duration = Duration::from_secs(1);
 
 /// Which nodes to simulate.
 #[derive(Clone)]
@@ -52,6 +55,8 @@ pub struct Config {
     pub stages: Stages,
     /// Addresses of nodes come from this /16, those of pods from the one after it.
     pub network: Ipv4Addr,
+    /// What time it is; [`Timestamp::now`], but for a simulation.
+    pub now: fn() -> Timestamp,
 }
 
 impl Config {
@@ -67,6 +72,7 @@ impl Config {
             taints: Vec::new(),
             stages: Stages::INSTANT,
             network: Ipv4Addr::new(10, 200, 0, 0),
+            now: Timestamp::now,
         }
     }
 
@@ -91,7 +97,7 @@ pub enum FleetError {
 /// Is all these nodes until `shutdown`. Waits for a server that is not there, and goes on after one that was away.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), FleetError> {
     let mut tasks = JoinSet::new();
-    let (recorder, writer) = events::recorder(config.client.clone(), "simulated");
+    let (recorder, writer) = events::recorder(config.client.clone(), "simulated", config.now);
     let recorder = (config.nodes <= NODES_WITH_EVENTS).then_some(recorder);
     let (for_events, for_nodes, for_pods) = (shutdown.clone(), shutdown.clone(), shutdown.clone());
     tasks.spawn(async move {
@@ -119,6 +125,14 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), FleetError> {
         Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         _ => Err(FleetError::Ended { task: "unknown" }),
     }
+}
+
+/// A watch that failed goes on after a while; without chance, so that a simulation can repeat it.
+async fn after_a_pause<T, E>(event: Result<T, E>) -> Result<T, E> {
+    if event.is_err() {
+        tokio::time::sleep(WATCH_RETRY).await;
+    }
+    event
 }
 
 /// Every pod of every simulated node.
@@ -152,12 +166,14 @@ impl Pods {
 
     async fn run(mut self) {
         let api: Api<Pod> = Api::all(self.config.client.clone());
-        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let events = watcher(api, watcher::Config::default()).then(after_a_pause);
         tokio::pin!(events);
         let mut fresh = BTreeSet::new();
         loop {
-            let wait = self.until_next(Timestamp::now());
+            let wait = self.until_next(self.now());
             tokio::select! {
+                biased;
+                Some(ended) = self.writes.join_next() => self.written(ended),
                 Some(event) = events.next() => match event {
                     Ok(watcher::Event::Init) => fresh.clear(),
                     Ok(watcher::Event::InitApply(pod)) => {
@@ -171,10 +187,13 @@ impl Pods {
                     }
                     Err(error) => tracing::debug!(%error, "watch of pods interrupted"),
                 },
-                Some(ended) = self.writes.join_next() => self.written(ended),
-                () = tokio::time::sleep(wait) => self.wake(Timestamp::now()),
+                () = tokio::time::sleep(wait) => self.wake(self.now()),
             }
         }
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.config.now)()
     }
 
     fn until_next(&self, now: Timestamp) -> Duration {
@@ -202,7 +221,7 @@ impl Pods {
             None => {
                 self.made += 1;
                 let ip = nodes::address(self.config.network, 1, self.made);
-                let new = SimulatedPod::new(pod, ip, self.config.stages, Timestamp::now());
+                let new = SimulatedPod::new(pod, ip, self.config.stages, (self.config.now)());
                 self.pods.insert(uid.clone(), new);
             }
         }
@@ -220,7 +239,7 @@ impl Pods {
         }
         let host_ip = pod.node_name().map_or_else(String::new, |name| self.host_ip(&name));
         let Some(pod) = self.pods.get_mut(uid) else { return };
-        let settled = pod.settle(&host_ip, Timestamp::now());
+        let settled = pod.settle(&host_ip, (self.config.now)());
         if let Some(recorder) = &self.recorder {
             pod.tell(recorder, &settled.news);
         }
@@ -249,7 +268,7 @@ impl Pods {
             Err(_) => return,
         };
         if let Some(pod) = self.pods.get_mut(&uid) {
-            if let Some(again_at) = pod.wrote(written, Timestamp::now()) {
+            if let Some(again_at) = pod.wrote(written, (self.config.now)()) {
                 self.clock.insert((again_at, uid.clone()));
             }
             self.look(&uid);

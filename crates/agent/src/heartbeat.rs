@@ -43,7 +43,7 @@ pub async fn lease(config: Config, node: watch::Receiver<Option<Arc<Node>>>) {
     let mut known = None;
     loop {
         let owner = node.borrow().as_ref().and_then(|node| node.metadata.uid.clone());
-        let renewal = renew(&api, &config.node_name, owner, known.take());
+        let renewal = renew(&api, &config.node_name, owner, known.take(), (config.now)());
         let wait = match tokio::time::timeout(ANSWER_LIMIT, renewal).await {
             Ok(Ok(lease)) => {
                 known = Some(lease);
@@ -65,16 +65,17 @@ pub async fn renew(
     node_name: &str,
     owner_uid: Option<String>,
     known: Option<Lease>,
+    now: Timestamp,
 ) -> Result<Lease, kube::Error> {
     let known = match known {
         Some(lease) => Some(lease),
         None => api.get_opt(node_name).await?,
     };
     let Some(mut lease) = known else {
-        return api.create(&PostParams::default(), &fresh_lease(node_name, owner_uid)).await;
+        return api.create(&PostParams::default(), &fresh_lease(node_name, owner_uid, now)).await;
     };
     let spec = lease.spec.get_or_insert_default();
-    spec.renew_time = Some(MicroTime(Timestamp::now()));
+    spec.renew_time = Some(MicroTime(now));
     spec.holder_identity = Some(node_name.into());
     spec.lease_duration_seconds = Some(LEASE_SECONDS);
     if lease.metadata.owner_references.as_ref().is_none_or(Vec::is_empty) {
@@ -83,7 +84,7 @@ pub async fn renew(
     api.replace(node_name, &PostParams::default(), &lease).await
 }
 
-fn fresh_lease(node_name: &str, owner_uid: Option<String>) -> Lease {
+fn fresh_lease(node_name: &str, owner_uid: Option<String>, now: Timestamp) -> Lease {
     Lease {
         metadata: ObjectMeta {
             name: Some(node_name.into()),
@@ -94,7 +95,7 @@ fn fresh_lease(node_name: &str, owner_uid: Option<String>) -> Lease {
         spec: Some(LeaseSpec {
             holder_identity: Some(node_name.into()),
             lease_duration_seconds: Some(LEASE_SECONDS),
-            renew_time: Some(MicroTime(Timestamp::now())),
+            renew_time: Some(MicroTime(now)),
             ..LeaseSpec::default()
         }),
     }
@@ -123,7 +124,7 @@ pub async fn status(
     let mut reported: Option<Timestamp> = None;
     let mut was_ready = None;
     loop {
-        let now = Timestamp::now();
+        let now = (config.now)();
         let seen = node.borrow().clone();
         let status = current(&config, &machine, port, seen.as_deref(), now).await;
         let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");

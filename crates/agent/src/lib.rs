@@ -87,6 +87,8 @@ pub struct Config {
     pub cluster_dns: Vec<IpAddr>,
     /// For the search list of those pods, for example `cluster.local`.
     pub cluster_domain: String,
+    /// What time it is in leases, conditions and events; [`jiff::Timestamp::now`], but for a simulation.
+    pub now: fn() -> jiff::Timestamp,
 }
 
 /// The HTTPS server for logs; see [`server`].
@@ -121,6 +123,7 @@ impl Config {
             log_server: None,
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".into(),
+            now: jiff::Timestamp::now,
         }
     }
 }

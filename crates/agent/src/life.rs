@@ -118,7 +118,7 @@ async fn serve(
     let node = watch::Sender::new(Some(Arc::new(node)));
     let listing = watch::Sender::new(None);
     let listed = listing.subscribe();
-    let (recorder, writer) = events::recorder(config.client.clone(), &config.node_name);
+    let (recorder, writer) = events::recorder(config.client.clone(), &config.node_name, config.now);
     let directory = pods::Directory::default();
     let shared = Arc::new(Shared {
         recorder: recorder.clone(),

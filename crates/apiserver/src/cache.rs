@@ -17,15 +17,19 @@ use collection::{Collection, Written};
 use item::Item;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Entry, EventKind, Revision, Store};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// All collections.
 pub struct Cache {
     store: Arc<dyn Store>,
     collections: BTreeMap<String, Arc<Collection>>,
-    reached: watch::Sender<Revision>,
+    reached: AtomicU64,
+    /// Rings when [`Cache::revision`] has moved; those who wait go on in the order in which they came.
+    moved: Notify,
+    now: fn() -> jiff::Timestamp,
 }
 
 /// Why the cache cannot begin or go on.
@@ -62,7 +66,7 @@ const CATCH_UP: Duration = Duration::from_secs(3);
 
 impl Cache {
     /// Reads everything. [`Cache::feed`] must run for the cache to move.
-    pub async fn open(store: Arc<dyn Store>) -> Result<Self, CacheError> {
+    pub async fn open(store: Arc<dyn Store>, now: fn() -> jiff::Timestamp) -> Result<Self, CacheError> {
         let listing = store.list(encode::ROOT).await?;
         let mut found: BTreeMap<String, Vec<Item>> = BTreeMap::new();
         let kinds: BTreeMap<String, &'static Kind> = KINDS.iter().map(|k| (encode::prefix(k), k)).collect();
@@ -79,8 +83,8 @@ impl Cache {
             let items = found.remove(&prefix).unwrap_or_default();
             (prefix, Arc::new(Collection::new(kind, items, listing.revision)))
         });
-        let (reached, _) = watch::channel(listing.revision);
-        Ok(Self { collections: collections.collect(), store, reached })
+        let (reached, moved) = (AtomicU64::new(listing.revision), Notify::new());
+        Ok(Self { collections: collections.collect(), store, reached, moved, now })
     }
 
     /// Follows the store until it fails. This future never ends well.
@@ -101,7 +105,7 @@ impl Cache {
     }
 
     fn apply(&self, batch: store::Batch) -> Result<(), CacheError> {
-        let now = jiff::Timestamp::now();
+        let now = (self.now)();
         let mut changes: BTreeMap<String, Vec<Written>> = BTreeMap::new();
         for event in batch.events {
             let prefix = prefix_of(&event.key);
@@ -121,13 +125,14 @@ impl Cache {
         for (prefix, collection) in &self.collections {
             collection.apply(changes.remove(prefix).unwrap_or_default(), batch.up_to);
         }
-        self.reached.send_replace(batch.up_to);
+        self.reached.store(batch.up_to, Ordering::Release);
+        self.moved.notify_waiters();
         Ok(())
     }
 
     /// How far the cache is.
     pub fn revision(&self) -> Revision {
-        *self.reached.borrow()
+        self.reached.load(Ordering::Acquire)
     }
 
     /// Waits until the cache shows everything that was written before this call.
@@ -138,13 +143,16 @@ impl Cache {
 
     /// Waits until the cache has reached a revision.
     pub async fn reach(&self, revision: Revision) -> Result<(), CacheError> {
-        if self.revision() >= revision {
-            return Ok(());
-        }
-        let mut reached = self.reached.subscribe();
-        match tokio::time::timeout(CATCH_UP, reached.wait_for(|at| *at >= revision)).await {
-            Ok(found) => found.map(drop).map_err(|_| CacheError::Ended),
-            Err(_) => Err(CacheError::Behind { wanted: revision, at: self.revision() }),
+        let end = tokio::time::Instant::now() + CATCH_UP;
+        loop {
+            // Asked for before looking, so that no move can come in between.
+            let moved = self.moved.notified();
+            if self.revision() >= revision {
+                return Ok(());
+            }
+            if tokio::time::timeout_at(end, moved).await.is_err() {
+                return Err(CacheError::Behind { wanted: revision, at: self.revision() });
+            }
         }
     }
 

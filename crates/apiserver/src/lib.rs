@@ -66,6 +66,23 @@ pub struct Config {
     pub agent_tls: Option<Arc<rustls::ClientConfig>>,
     /// The cluster's certificate authority, PEM.
     pub ca_pem: String,
+    /// Its clock and its chance.
+    pub sources: Sources,
+}
+
+/// Where a server takes from what no request brings. A simulation gives its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources {
+    /// What time it is, for what is stored. What is measured runs on tokio's clock.
+    pub now: fn() -> jiff::Timestamp,
+    /// Uids, name suffixes, the spread of watch lives.
+    pub chance: chance::Chance,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self { now: jiff::Timestamp::now, chance: chance::system }
+    }
 }
 
 impl std::fmt::Debug for Config {
@@ -108,7 +125,7 @@ impl ApiServer {
     /// Reads all objects, starts the cache, and writes what every cluster has (7.8).
     pub async fn open(store: Arc<dyn Store>, config: Config) -> Result<Self, OpenError> {
         let inner = Arc::new(Inner {
-            cache: Cache::open(store.clone()).await?,
+            cache: Cache::open(store.clone(), config.sources.now).await?,
             store,
             config,
             closing: CancellationToken::new(),
@@ -145,6 +162,11 @@ impl ApiServer {
 }
 
 impl Inner {
+    /// What time it is.
+    fn now(&self) -> jiff::Timestamp {
+        (self.config.sources.now)()
+    }
+
     /// The newest state of an object, from the store itself.
     async fn read(
         &self,

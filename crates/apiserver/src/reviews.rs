@@ -24,7 +24,7 @@ pub fn answer(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
     let mut review = decoded.object;
     review["status"] = match call.kind.kind {
         "SelfSubjectReview" => {
-            let now = create::seconds(jiff::Timestamp::now());
+            let now = create::seconds(call.server.now());
             crate::verbs::metadata::set(&mut review, "creationTimestamp", now.into());
             json!({ "userInfo": user_info(call.user) })
         }

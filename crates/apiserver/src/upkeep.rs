@@ -15,6 +15,7 @@ const KEEP_REVISIONS: u64 = 10_000;
 /// Runs until the server closes or the store fails; says why it ended.
 pub async fn run(server: Arc<Inner>) -> String {
     tokio::select! {
+        biased;
         error = server.cache.feed() => {
             tracing::error!(error = &error as &dyn std::error::Error, "the object cache has ended");
             // Watches must not hang on a cache that no longer moves.
@@ -41,7 +42,7 @@ async fn keep(server: &Inner) {
 
 /// Deletes objects whose kind expires (events after an hour, 2.10.7).
 async fn expire(server: &Inner) {
-    let now = jiff::Timestamp::now();
+    let now = server.now();
     for collection in server.cache.collections() {
         let Some(seconds) = collection.kind.traits.expires_seconds else { continue };
         let all = Filter { namespace: None, labels: Default::default(), fields: Default::default() };

@@ -74,6 +74,8 @@ pub struct Watcher {
     pub bookmarks: bool,
     /// `timeoutSeconds`.
     pub timeout_seconds: Option<u64>,
+    /// Of the spread of lives that nobody asked for, `0.0 .. 1.0`.
+    pub spread: f64,
     /// Ends with the server.
     pub closing: CancellationToken,
     /// This watcher's share of the limit.
@@ -126,7 +128,7 @@ struct Stream {
 
 impl Stream {
     fn open(watcher: Watcher) -> Result<Self, ApiError> {
-        let Watcher { collection, filter, form, start, bookmarks, timeout_seconds, closing, permit } =
+        let Watcher { collection, filter, form, start, bookmarks, timeout_seconds, spread, closing, permit } =
             watcher;
         let nothing = Snapshot { revision: 0, items: Vec::new() };
         let (snapshot, subscription) = match start {
@@ -142,7 +144,7 @@ impl Stream {
             }
         };
         let now = Instant::now();
-        let deadline = now + life(timeout_seconds);
+        let deadline = now + life(timeout_seconds, spread);
         Ok(Self {
             initial_end: (start == Start::Streamed).then_some(snapshot.revision),
             after: snapshot.revision,
@@ -193,6 +195,7 @@ impl Stream {
     async fn wait(&self) -> Option<()> {
         let until = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
         tokio::select! {
+            biased;
             () = self.closing.cancelled() => return None,
             () = self.subscription.changed() => {}
             () = tokio::time::sleep_until(until) => {}
@@ -279,10 +282,10 @@ fn too_old(revision: Revision, error: TooOld) -> ApiError {
     ApiError::expired(format!("too old resource version: {revision} ({})", error.current))
 }
 
-fn life(timeout_seconds: Option<u64>) -> Duration {
+fn life(timeout_seconds: Option<u64>, spread: f64) -> Duration {
     match timeout_seconds {
         Some(seconds) => Duration::from_secs(seconds).min(LONGEST_LIFE),
-        None => DEFAULT_LIFE + DEFAULT_LIFE.mul_f64(crate::chance::fraction()),
+        None => DEFAULT_LIFE + DEFAULT_LIFE.mul_f64(spread),
     }
 }
 

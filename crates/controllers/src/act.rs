@@ -15,7 +15,6 @@ use crate::tolerate;
 use daemonset::{Action, Change, Event};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -195,7 +194,7 @@ impl Actor<'_> {
             Ok(created) => {
                 let meta = created.metadata;
                 let (key, uid) = (ObjectKey::of(&meta), meta.uid.unwrap_or_default());
-                self.expectations.created(self.uid(), node, &key, &uid, Timestamp::now());
+                self.expectations.created(self.uid(), node, &key, &uid, self.shared.now());
                 self.tell(action.succeeded(&key.name));
                 Ok(())
             }
@@ -227,7 +226,7 @@ impl Actor<'_> {
         let is_gone = |status: &Status| status.is_not_found() || status.is_conflict();
         match tolerate(api.delete(name, &of_uid(uid)).await, is_gone) {
             Ok(Some(_)) => {
-                self.expectations.deleted(self.uid(), &key, uid, Timestamp::now());
+                self.expectations.deleted(self.uid(), &key, uid, self.shared.now());
                 self.tell(action.succeeded(name));
                 Ok(())
             }

@@ -74,7 +74,7 @@ enum RequestError {
 
 async fn reconcile(shared: &Shared, name: String) -> Result<Next, RequestError> {
     let Some(request) = shared.caches.requests.get(&ObjectKey::new("", &name)) else { return Ok(Next::Rest) };
-    let left = lifetime(&request, Timestamp::now());
+    let left = lifetime(&request, shared.now());
     let outcome = match Stage::of(&request) {
         _ if left.is_zero() => remove(shared, &request).await.map(|()| Next::Rest),
         Stage::Settled => Ok(Next::Rest),
@@ -194,7 +194,7 @@ async fn sign(shared: &Shared, request: &CertificateSigningRequest) -> kube::Res
     let text = &request.spec.request.0;
     let checked = Asked::read(text).and_then(|asked| judge::check_form(&request.spec, &asked));
     let signed = match checked {
-        Ok(()) => signer.sign(&request.spec, Timestamp::now()).map_err(|error| error.to_string()),
+        Ok(()) => signer.sign(&request.spec, shared.now()).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     match signed {
@@ -219,7 +219,7 @@ async fn set_condition(
 ) -> kube::Result<()> {
     let status = request.status.as_ref();
     let mut conditions = status.and_then(|status| status.conditions.clone()).unwrap_or_default();
-    let now = Some(Time(Timestamp::now()));
+    let now = Some(Time(shared.now()));
     conditions.push(CertificateSigningRequestCondition {
         type_: type_.into(),
         status: "True".into(),

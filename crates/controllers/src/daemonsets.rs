@@ -170,7 +170,7 @@ impl Loop {
 
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, SyncError> {
         let Some(subject) = self.shared.caches.daemonsets.get(&key) else { return Ok(Next::Rest) };
-        let now = Timestamp::now();
+        let now = self.shared.now();
         let mut plan = self.plan(&key, &subject, now);
         if let Some(standstill) = &plan.standstill {
             tracing::debug!(%key, %standstill, "nothing is planned");

@@ -84,12 +84,12 @@ where
 
 /// Writes what the recorders tell, for ever. Two writes of one Event may overtake each other; then the later one finds
 /// or makes it all the same.
-pub async fn write(client: Client, occurrences: Occurrences) -> Infallible {
+pub async fn write(client: Client, occurrences: Occurrences, now: fn() -> Timestamp) -> Infallible {
     let mut correlator = Correlator::default();
     let mut queue = occurrences.0;
     let told = futures::stream::poll_fn(move |context| queue.poll_recv(context));
     let posts = told.map(|occurrence| {
-        let post = correlator.observe(&occurrence, Timestamp::now());
+        let post = correlator.observe(&occurrence, now());
         let client = client.clone();
         async move {
             if let Err(error) = send(&client, &post).await {

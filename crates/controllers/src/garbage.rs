@@ -70,10 +70,11 @@ pub(crate) async fn run(shared: Arc<Shared>) -> Infallible {
     shared.synced(READS).await;
     // The own watches need to be driven while they are waited for.
     while let Some(mirror) = new.pop() {
-        tokio::select! { () = mirror.synced() => {}, never = first(&mut feeds) => match never {} }
+        tokio::select! { biased; () = mirror.synced() => {}, never = first(&mut feeds) => match never {} }
     }
     let mut discovering = Box::pin(this.clone().keep_discovering(feeds));
     tokio::select! {
+        biased;
         never = work(&this.queue, WORKERS, |uid| this.reconcile(uid)) => never,
         never = &mut discovering => never,
     }
@@ -134,8 +135,7 @@ impl Loop {
                 tokio::time::sleep(DISCOVERY_PERIOD).await;
                 served::ask(&self.shared.client).await
             };
-            let served =
-                tokio::select! { served = asked => served, never = first(&mut feeds) => match never {} };
+            let served = tokio::select! { biased; served = asked => served, never = first(&mut feeds) => match never {} };
             match served {
                 Ok(served) => {
                     self.watch_new(served, &mut feeds);

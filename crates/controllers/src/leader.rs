@@ -47,6 +47,7 @@ pub struct Lost {
 pub struct Hold {
     election: Election,
     renewed: Instant,
+    now: fn() -> Timestamp,
 }
 
 /// What was seen of the lease, and when it last changed.
@@ -56,13 +57,13 @@ struct Seen {
 }
 
 /// Waits until the lease is ours.
-pub async fn acquire(client: &Client, election: Election) -> Hold {
+pub async fn acquire(client: &Client, election: Election, now: fn() -> Timestamp) -> Hold {
     let mut seen = None;
     loop {
-        match attempt(client, &election, &mut seen).await {
+        match attempt(client, &election, &mut seen, now()).await {
             Ok(true) => {
                 tracing::info!(lease = election.name, "leading");
-                return Hold { election, renewed: Instant::now() };
+                return Hold { election, renewed: Instant::now(), now };
             }
             Ok(false) => {}
             Err(error) => tracing::warn!(lease = election.name, %error, "cannot try for the lease"),
@@ -82,16 +83,16 @@ impl Hold {
         loop {
             tokio::time::sleep(RETRY).await;
             let deadline = self.renewed + RENEW_DEADLINE;
-            let reason =
-                match tokio::time::timeout_at(deadline, attempt(client, &self.election, &mut seen)).await {
-                    Ok(Ok(true)) => {
-                        self.renewed = Instant::now();
-                        continue;
-                    }
-                    Ok(Ok(false)) => return lost(&self.election, "another process holds it".to_string()),
-                    Ok(Err(error)) => error.to_string(),
-                    Err(_) => "no answer".to_string(),
-                };
+            let renewal = attempt(client, &self.election, &mut seen, (self.now)());
+            let reason = match tokio::time::timeout_at(deadline, renewal).await {
+                Ok(Ok(true)) => {
+                    self.renewed = Instant::now();
+                    continue;
+                }
+                Ok(Ok(false)) => return lost(&self.election, "another process holds it".to_string()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_string(),
+            };
             tracing::warn!(lease = self.election.name, reason, "the lease is not renewed");
             if Instant::now() + RETRY > deadline {
                 return lost(&self.election, reason);
@@ -120,9 +121,13 @@ pub(crate) async fn release(client: &Client, election: &Election) {
 }
 
 /// Takes or renews the lease; false if another process holds it.
-async fn attempt(client: &Client, election: &Election, seen: &mut Option<Seen>) -> kube::Result<bool> {
+async fn attempt(
+    client: &Client,
+    election: &Election,
+    seen: &mut Option<Seen>,
+    now: Timestamp,
+) -> kube::Result<bool> {
     let api = Api::<Lease>::namespaced(client.clone(), &election.namespace);
-    let now = Timestamp::now();
     let Some(live) = api.get_opt(&election.name).await? else {
         let metadata = ObjectMeta { name: Some(election.name.clone()), ..ObjectMeta::default() };
         let lease = Lease { metadata, spec: Some(held(&LeaseSpec::default(), &election.identity, now)) };

@@ -29,6 +29,7 @@ pub use certificates::Signer;
 
 use caches::{Caches, Watched};
 use events::Recorder;
+use jiff::Timestamp;
 use kube::Client;
 use kube::core::Status;
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,6 +140,9 @@ pub struct Config {
     pub signer: Option<Signer>,
     /// With it the loops start only as the holder of this lease, and losing it ends them.
     pub election: Option<leader::Election>,
+    /// What time it is, for people and for other processes; a simulation gives its own. What is measured between two
+    /// moments of this process runs on tokio's clock.
+    pub now: fn() -> Timestamp,
 }
 
 impl Default for Config {
@@ -151,6 +155,7 @@ impl Default for Config {
             ca_pem: None,
             signer: None,
             election: None,
+            now: Timestamp::now,
         }
     }
 }
@@ -180,6 +185,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// What time it is.
+    fn now(&self) -> Timestamp {
+        (self.config.now)()
+    }
+
     /// Waits for the first lists of these kinds.
     async fn synced(&self, reads: &[Watched]) {
         self.caches.synced(&reads.iter().copied().collect()).await;
@@ -195,6 +205,7 @@ pub async fn run(
 ) -> Result<(), LoopError> {
     let (mut tasks, election) = (Tasks::default(), config.election.clone());
     let outcome = tokio::select! {
+        biased;
         () = shutdown => Ok(()),
         error = drive(&mut tasks, client.clone(), which, config) => Err(error),
     };
@@ -208,15 +219,16 @@ pub async fn run(
 
 async fn drive(tasks: &mut Tasks, client: Client, which: Loops, config: Config) -> LoopError {
     let (recorder, occurrences) = Recorder::new();
-    tasks.spawn("events".to_string(), events::write(client.clone(), occurrences));
+    tasks.spawn("events".to_string(), events::write(client.clone(), occurrences, config.now));
     let shared = Arc::new(Shared { client, caches: Caches::default(), recorder, config });
     let Some(election) = shared.config.election.clone() else {
         start(tasks, &shared, &which);
         return tasks.first_end().await;
     };
-    let hold = leader::acquire(&shared.client, election).await;
+    let hold = leader::acquire(&shared.client, election, shared.config.now).await;
     start(tasks, &shared, &which);
     tokio::select! {
+        biased;
         lost = hold.keep(&shared.client) => lost.into(),
         error = tasks.first_end() => error,
     }

@@ -60,7 +60,7 @@ async fn reconcile(shared: &Shared, name: String) -> Result<Next, kube::Error> {
     if !is_ours(&live) {
         return Ok(Next::Rest);
     }
-    let live = write_conditions(&namespaces, live, &verdict).await?;
+    let live = write_conditions(&namespaces, live, &verdict, shared.now()).await?;
     match verdict.is_empty {
         true => release(&namespaces, live).await.map(|()| Next::Rest),
         false => Ok(Next::After(AGAIN)),
@@ -149,10 +149,11 @@ async fn write_conditions(
     namespaces: &Api<Namespace>,
     mut live: Namespace,
     verdict: &Verdict,
+    now: jiff::Timestamp,
 ) -> kube::Result<Namespace> {
     let status = live.status.get_or_insert_default();
     let conditions = status.conditions.get_or_insert_default();
-    if !verdict::update(conditions, verdict, jiff::Timestamp::now()) {
+    if !verdict::update(conditions, verdict, now) {
         return Ok(live);
     }
     let name = live.metadata.name.clone().unwrap_or_default();

@@ -106,7 +106,7 @@ impl Loop {
         self.hear(&name);
         match (change.old, change.new) {
             (old, Some(new)) => {
-                tell_of(&self.recorder, old.map(Arc::as_ref), new);
+                tell_of(&self.recorder, old.map(Arc::as_ref), new, self.shared.now());
                 if old.is_none_or(|old| differs(old, new)) {
                     self.queue.add(name);
                 }
@@ -142,7 +142,7 @@ impl Loop {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let (nodes, now) = (self.shared.caches.nodes.all(), Timestamp::now());
+            let (nodes, now) = (self.shared.caches.nodes.all(), self.shared.now());
             let granted = {
                 let mut memory = self.memory();
                 let (granted, new) = pace::grant(&nodes, &memory.granted, now);
@@ -163,7 +163,7 @@ impl Loop {
 
     async fn reconcile(&self, name: String) -> Result<Next, kube::Error> {
         let Some(node) = self.node(&name) else { return Ok(Next::Rest) };
-        let now = Timestamp::now();
+        let now = self.shared.now();
         if let Some(conditions) = health::overdue(&node, self.silence(&name), self.grace(), now) {
             tracing::warn!(node = name, "a node has fallen silent");
             let patch = json!({"status": {"conditions": conditions}});
@@ -289,9 +289,9 @@ impl Loop {
     }
 }
 
-fn tell_of(recorder: &Recorder, old: Option<&Node>, new: &Node) {
+fn tell_of(recorder: &Recorder, old: Option<&Node>, new: &Node, now: Timestamp) {
     let name = objects::node::name(new);
-    let age = new.metadata.creation_timestamp.as_ref().map(|born| Timestamp::now().duration_since(born.0));
+    let age = new.metadata.creation_timestamp.as_ref().map(|born| now.duration_since(born.0));
     let is_new = age.is_some_and(|age| age.unsigned_abs() < NEWBORN);
     match old {
         None if is_new => {

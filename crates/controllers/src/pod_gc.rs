@@ -86,7 +86,7 @@ async fn reconcile(
     shared: &Shared,
     absent: &Mutex<BTreeMap<String, Timestamp>>,
 ) -> Result<Next, kube::Error> {
-    let (pods, nodes, now) = (shared.caches.pods.all(), shared.caches.nodes.all(), Timestamp::now());
+    let (pods, nodes, now) = (shared.caches.pods.all(), shared.caches.nodes.all(), shared.now());
     let quarantine = SignedDuration::try_from(shared.config.pod_quarantine).unwrap_or(SignedDuration::MAX);
     let plan = {
         let mut known = absent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,7 +194,7 @@ async fn remove(shared: &Shared, removal: &Removal) -> Result<(), kube::Error> {
     if removal.cause == Cause::NodeGone {
         status["conditions"] = json!([{
             "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
-            "message": "PodGC: node no longer exists", "lastTransitionTime": Timestamp::now()
+            "message": "PodGC: node no longer exists", "lastTransitionTime": shared.now()
         }]);
     }
     if matches!(removal.cause, Cause::NodeGone | Cause::OutOfService) {

@@ -66,12 +66,12 @@ impl Loop {
         let caches = &self.shared.caches;
         let this = self.clone();
         caches.nodes.listen(move |change| {
-            this.state().node_changed(change, Timestamp::now());
+            this.state().node_changed(change, this.shared.now());
             this.changed.notify_one();
         });
         let this = self.clone();
         caches.pods.listen(move |change| {
-            this.state().pod_changed(change, Timestamp::now());
+            this.state().pod_changed(change, this.shared.now());
             this.changed.notify_one();
         });
     }
@@ -80,7 +80,7 @@ impl Loop {
         let mut calls: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         loop {
             while calls.len() < CALLS_MAX {
-                let Some((attempt, decision)) = self.state().next(Timestamp::now()) else { break };
+                let Some((attempt, decision)) = self.state().next(self.shared.now()) else { break };
                 if let Some(call) = self.act(attempt, decision) {
                     calls.push(call);
                 }
@@ -90,7 +90,7 @@ impl Loop {
                 .state()
                 .waiting
                 .next_wake()
-                .map(|at| Duration::try_from(at.duration_since(Timestamp::now())));
+                .map(|at| Duration::try_from(at.duration_since(self.shared.now())));
             let due = async {
                 match wake {
                     Some(wait) => tokio::time::sleep(wait.unwrap_or_default()).await,
@@ -98,6 +98,7 @@ impl Loop {
                 }
             };
             tokio::select! {
+                biased;
                 Some(()) = calls.next() => {}
                 () = self.changed.notified(), if is_free => {}
                 () = due, if is_free => {}
@@ -125,7 +126,7 @@ impl Loop {
             }
             Err(error) => {
                 tracing::warn!(pod = %key, node, %error, "binding failed");
-                self.state().binding_failed(&key, &node, is_final(&error), Timestamp::now());
+                self.state().binding_failed(&key, &node, is_final(&error), self.shared.now());
                 self.changed.notify_one();
             }
         }
@@ -163,7 +164,7 @@ impl Loop {
         let key = ObjectKey::of(&pod.metadata);
         let condition = json!({
             "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
-            "lastTransitionTime": Timestamp::now()
+            "lastTransitionTime": self.shared.now()
         });
         let patch = Patch::Strategic(
             json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}}),

@@ -6,7 +6,6 @@ use crate::register::{self, Machine};
 use crate::runtime::{Readiness, RuntimeStatus};
 use futures::StreamExt as _;
 use http::{Request, header};
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::Api;
@@ -48,6 +47,7 @@ impl Nodes {
             let mut config = crate::Config::new(fleet.client.clone(), runtime.clone(), name, address);
             config.labels = fleet.labels.clone();
             config.taints = fleet.taints.clone();
+            config.now = fleet.now;
             config
         };
         let machine = Machine::read(Path::new("/"), concat!("simulated://", env!("CARGO_PKG_VERSION")));
@@ -116,7 +116,7 @@ impl Nodes {
             self.write_status(config).await;
         }
         let api: Api<Lease> = Api::namespaced(config.client.clone(), LEASE_NAMESPACE);
-        let renewal = renew(&api, &config.node_name, node.metadata.uid, None);
+        let renewal = renew(&api, &config.node_name, node.metadata.uid, None, (config.now)());
         match tokio::time::timeout(ANSWER_LIMIT, renewal).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(source)) => Err(register::RegisterError::Refused {
@@ -130,7 +130,7 @@ impl Nodes {
     fn status(&self, config: &crate::Config) -> k8s_openapi::api::core::v1::NodeStatus {
         let well = Some(Readiness::Ready);
         let runtime = Ok(RuntimeStatus { runtime: well.clone(), network: well });
-        let conditions = conditions(&[], &runtime, &Pressure::default(), Timestamp::now());
+        let conditions = conditions(&[], &runtime, &Pressure::default(), (config.now)());
         let status = register::status(config, &self.machine, None);
         k8s_openapi::api::core::v1::NodeStatus { conditions: Some(conditions), ..status }
     }
@@ -164,7 +164,7 @@ enum Renewed {
 async fn renew_lease(config: &crate::Config) -> Renewed {
     let name = &config.node_name;
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases/{name}");
-    let time = MicroTime(Timestamp::now());
+    let time = MicroTime((config.now)());
     let spec =
         serde_json::json!({"renewTime": time, "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS});
     let body = serde_json::json!({ "spec": spec });

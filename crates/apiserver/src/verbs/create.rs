@@ -44,14 +44,16 @@ pub async fn new_object(
         server.consistent().await?;
         crate::addresses::assign(server, &mut object)?;
     }
-    let now = jiff::Timestamp::now();
-    metadata::stamp(&mut object, kind, &chance::uuid(), &seconds(now));
+    let now = server.now();
+    metadata::stamp(&mut object, kind, &chance::uuid(server.config.sources.chance), &seconds(now));
     kind.rules.prepare_create(&mut object);
     same::tidied(&mut object);
     warnings.extend(kind.rules.warnings(&object, None));
     for _ in 0..NAME_TRIES {
         if generated {
-            let name = objects::name::generate(&base, &mut || u32::from_le_bytes(chance::bytes()));
+            let name = objects::name::generate(&base, &mut || {
+                u32::from_le_bytes(chance::bytes(server.config.sources.chance))
+            });
             metadata::set(&mut object, "name", name.into());
         }
         let mut errors = metadata::validate(&object, kind);

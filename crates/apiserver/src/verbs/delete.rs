@@ -68,7 +68,7 @@ pub async fn end(call: &Call<'_>, name: &str, options: &DeleteOptions) -> Result
         preconditions(call, name, &object, options)?;
         admission::delete(call.user, kind, &object)?;
         let key = encode::key(kind, namespace, name);
-        let (result, ended) = match ending::plan(kind, &object, options, jiff::Timestamp::now()) {
+        let (result, ended) = match ending::plan(kind, &object, options, server.now()) {
             Plan::Nothing => return Ok(Ended::Marked(object)),
             Plan::Remove => {
                 let mut last = object;

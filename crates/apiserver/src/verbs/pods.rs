@@ -61,7 +61,7 @@ fn bound(call: &Call<'_>, pod: &Value, node: &str) -> Result<Value, ApiError> {
     }
     let mut pod = pod.clone();
     pod["spec"]["nodeName"] = node.into();
-    set_condition(&mut pod, json!({"type": "PodScheduled", "status": "True"}));
+    set_condition(&mut pod, json!({"type": "PodScheduled", "status": "True"}), call.server.now());
     Ok(pod)
 }
 
@@ -81,7 +81,7 @@ pub async fn evict(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
     change_pod(call, options.dry_run, |pod| {
         let mut pod = pod.clone();
         if !metadata::is_terminating(&pod) {
-            set_condition(&mut pod, condition.clone());
+            set_condition(&mut pod, condition.clone(), call.server.now());
         }
         Ok(pod)
     })
@@ -100,9 +100,9 @@ async fn change_pod(
     rewrite(call, write, |pod| Ok((change(pod)?, Vec::new()))).await.map(drop)
 }
 
-fn set_condition(pod: &mut Value, mut condition: Value) {
+fn set_condition(pod: &mut Value, mut condition: Value, now: jiff::Timestamp) {
     let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let now = create::seconds(jiff::Timestamp::now());
+    let now = create::seconds(now);
     let old =
         conditions.iter().find(|c| c["type"] == condition["type"] && c["status"] == condition["status"]);
     condition["lastTransitionTime"] =

@@ -74,6 +74,7 @@ pub async fn watch(call: &Call<'_>) -> Result<Reply, ApiError> {
         start,
         bookmarks: options.bookmarks,
         timeout_seconds: options.timeout_seconds,
+        spread: crate::chance::fraction(server.config.sources.chance),
         closing: server.closing.clone(),
         permit,
     }))

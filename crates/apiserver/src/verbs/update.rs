@@ -169,7 +169,7 @@ fn settle(call: &Call<'_>, part: Part, new: &mut Value, old: &Value) -> Result<(
     }
     match part {
         Part::Finalize => *new = only(old, new, &["spec", "finalizers"]),
-        Part::Approval => *new = ending::approved(old, new, &create::seconds(jiff::Timestamp::now())),
+        Part::Approval => *new = ending::approved(old, new, &create::seconds(call.server.now())),
         Part::Main | Part::Status | Part::Own => {}
     }
     metadata::carry(new, old);

@@ -52,6 +52,7 @@ pub fn config() -> Config {
         }),
         agent_tls: None,
         ca_pem: "-----BEGIN CERTIFICATE-----\n".to_string(),
+        sources: Default::default(),
     }
 }
 

@@ -11,8 +11,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use objects::key::ObjectKey;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Something that a mirror can hold.
 pub trait Kept: Send + Sync + 'static {
@@ -59,7 +60,8 @@ type Listener<T> = Box<dyn Fn(&Change<'_, T>) + Send + Sync>;
 pub struct Mirror<T> {
     objects: RwLock<Objects<T>>,
     listeners: RwLock<Vec<Listener<T>>>,
-    synced: watch::Sender<bool>,
+    is_synced: AtomicBool,
+    synced: Notify,
 }
 
 /// Its name, what it reads of an object, and what it holds.
@@ -77,7 +79,8 @@ impl<T: Kept> Mirror<T> {
         Self {
             objects: RwLock::new(Objects { by_key: BTreeMap::new(), indexes }),
             listeners: RwLock::default(),
-            synced: watch::Sender::new(false),
+            is_synced: AtomicBool::new(false),
+            synced: Notify::new(),
         }
     }
 
@@ -120,9 +123,12 @@ impl<T: Kept> Mirror<T> {
 
     /// Waits until the first complete list is here.
     pub async fn synced(&self) {
-        let mut synced = self.synced.subscribe();
-        // The sender lives as long as `self`.
-        let _ = synced.wait_for(|synced| *synced).await;
+        // Asked for before looking, so that the list cannot come in between. Waiters go on in the order in which they
+        // came (tokio's `watch` wakes them by chance).
+        let synced = self.synced.notified();
+        if !self.is_synced.load(Ordering::Acquire) {
+            synced.await;
+        }
     }
 
     /// Takes a new or changed object in.
@@ -162,7 +168,8 @@ impl<T: Kept> Mirror<T> {
                 self.tell(&Change { old: Some(&old), new: None });
             }
         }
-        self.synced.send_replace(true);
+        self.is_synced.store(true, Ordering::Release);
+        self.synced.notify_waiters();
     }
 
     fn tell(&self, change: &Change<'_, T>) {

@@ -115,6 +115,7 @@ impl World {
             token_user: Arc::new(|_| None),
             agent_tls: None,
             ca_pem: authority.certificate.clone(),
+            sources: Default::default(),
         };
         let server = ApiServer::open(Arc::new(MemoryStore::new()), server_config).await.unwrap();
         let client = Client::new(server.as_user(master("admin")), "default");

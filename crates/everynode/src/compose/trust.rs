@@ -74,6 +74,7 @@ impl Trust {
             token_user: joining(Tokens::new(&self.dir)),
             agent_tls: Some(serving::agent_client(&self.authority, &to_agents)?),
             ca_pem: self.authority.certificate_pem().to_string(),
+            sources: Default::default(),
         })
     }
 
