@@ -8,8 +8,11 @@
 //! 2. Same pod, same cluster, same answer. `Differs:` upstream draws lots among equal scores.
 //! 3. A pod that names its nodes in matchFields (every daemon pod does, EL-30) costs nothing for the others.
 //!
+//! 4. Where no node takes a pod, the answer says who has to go so that one does ([`preempt`]); the pod then waits with
+//!    the promise of that node, and is looked at there first.
+//!
 //! Kubernetes: pkg/scheduler/schedule_one.go. Not here yet: volumes, affinity between pods, topology spread
-//! constraints, resource claims; and nobody is evicted for a more important pod, see [`preempt`].
+//! constraints, resource claims.
 
 pub mod cluster;
 pub mod demand;
@@ -20,13 +23,14 @@ pub mod score;
 pub mod why;
 
 pub use cluster::Cluster;
-pub use why::Unschedulable;
+pub use why::{Nomination, Unschedulable};
 
 use cluster::NodeState;
 use demand::Demand;
 use filter::node_affinity::{Eligible, eligible};
 use filter::{Plugin, Refusal};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use objects::key::ObjectKey;
 use std::collections::BTreeMap;
 use why::Diagnosis;
 
@@ -44,27 +48,39 @@ pub enum Decision {
 /// The message of the PodScheduled condition of a gated pod; its reason is `SchedulingGated`.
 pub const GATED_MESSAGE: &str = "Scheduling is blocked due to non-empty scheduling gates";
 
-/// A pod and what follows from it alone, worked out once for all nodes.
+/// A pod that asks for a node, and what follows from it, worked out once for all nodes.
 #[derive(Debug)]
 pub struct Asking<'a> {
     /// The pod.
     pub pod: &'a Pod,
-    /// Its spec; an empty one where it has none.
+    /// How it is pointed at.
+    pub key: ObjectKey,
+    /// Its spec.
     pub spec: &'a PodSpec,
     /// What it would take from a node.
     pub demand: Demand,
+    /// Whom it asks.
+    pub cluster: &'a Cluster,
 }
 
 impl<'a> Asking<'a> {
     /// Reads a pod. None without a spec: such a pod asks for nothing and cannot run.
-    pub fn read(pod: &'a Pod) -> Option<Self> {
-        Some(Self { pod, spec: pod.spec.as_ref()?, demand: Demand::of(pod) })
+    pub fn read(pod: &'a Pod, cluster: &'a Cluster) -> Option<Self> {
+        let key = ObjectKey::of(&pod.metadata);
+        Some(Self { pod, key, spec: pod.spec.as_ref()?, demand: Demand::of(pod), cluster })
+    }
+
+    /// The promised node, if it takes the pod now. Kubernetes: `evaluateNominatedNode`.
+    fn promised(&self) -> Option<&'a str> {
+        let promised = self.cluster.nominated(&self.key)?;
+        let (name, node) = self.cluster.node(&promised.node)?;
+        filter::refuses(self, node).is_none().then_some(name)
     }
 }
 
-/// Picks the node for a pod, or says why there is none.
+/// Picks the node for a pod, or says why there is none and what can be done about it.
 pub fn pick(pod: &Pod, cluster: &Cluster) -> Decision {
-    let Some(asking) = Asking::read(pod) else {
+    let Some(asking) = Asking::read(pod, cluster) else {
         return Decision::Unschedulable(Unschedulable::without_spec());
     };
     if asking.spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
@@ -73,16 +89,19 @@ pub fn pick(pod: &Pod, cluster: &Cluster) -> Decision {
     if cluster.node_count() == 0 {
         return Decision::Unschedulable(Unschedulable::without_nodes());
     }
+    if let Some(node) = asking.promised() {
+        return Decision::Node(node.to_string());
+    }
     match eligible(asking.spec) {
-        Eligible::All => among(&asking, cluster, cluster.nodes(), None),
+        Eligible::All => among(&asking, cluster.nodes(), None),
         Eligible::Named(names) => {
             let nodes = names.iter().filter_map(|name| cluster.node(name));
-            among(&asking, cluster, nodes, Some(Plugin::NodeAffinity))
+            among(&asking, nodes, Some(Plugin::NodeAffinity))
         }
         Eligible::Conflict => {
             let diagnosis =
                 Diagnosis::refused_before_nodes(Plugin::NodeAffinity, filter::node_affinity::CONFLICT);
-            give_up(&asking, cluster, diagnosis)
+            give_up(&asking, &diagnosis)
         }
     }
 }
@@ -90,7 +109,6 @@ pub fn pick(pod: &Pod, cluster: &Cluster) -> Decision {
 /// Filters, then scores. `narrowed_by` has left the other nodes out of `nodes`.
 fn among<'c>(
     asking: &Asking<'_>,
-    cluster: &'c Cluster,
     nodes: impl Iterator<Item = (&'c str, &'c NodeState)>,
     narrowed_by: Option<Plugin>,
 ) -> Decision {
@@ -106,11 +124,11 @@ fn among<'c>(
     }
     match score::best(asking, &fitting) {
         Some(best) => Decision::Node(best.to_string()),
-        None => give_up(asking, cluster, Diagnosis::of_nodes(refusals, narrowed_by)),
+        None => give_up(asking, &Diagnosis::of_nodes(refusals, narrowed_by)),
     }
 }
 
-fn give_up(asking: &Asking<'_>, cluster: &Cluster, diagnosis: Diagnosis<'_>) -> Decision {
-    let preemption = preempt::consider(asking, cluster, &diagnosis);
-    Decision::Unschedulable(diagnosis.explain(cluster.node_count(), preemption))
+fn give_up(asking: &Asking<'_>, diagnosis: &Diagnosis<'_>) -> Decision {
+    let preemption = preempt::consider(asking, diagnosis);
+    Decision::Unschedulable(diagnosis.explain(asking.cluster.node_count(), preemption))
 }

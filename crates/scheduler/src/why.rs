@@ -3,8 +3,8 @@
 //! Scripts and people search events for these texts. Reasons are counted over nodes and sorted as texts, count
 //! first. Kubernetes: framework/types.go `FitError.Error`, preemption.go `Preempt`.
 
-use crate::filter::{Plugin, Refusal};
-use crate::preempt::Preemption;
+use crate::filter::{Cure, Plugin, Refusal};
+use crate::preempt::{Eviction, Preemption};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A pod that no node takes now.
@@ -16,8 +16,19 @@ pub struct Unschedulable {
     pub reasons: BTreeMap<String, usize>,
     /// Whose rules refused: what has to change before another attempt is worth it. Empty: any change.
     pub refused_by: BTreeSet<Plugin>,
-    /// Nodes on which there would be room if less important pods were evicted.
-    pub would_preempt: Vec<String>,
+    /// What to do about it.
+    pub nomination: Nomination,
+}
+
+/// What becomes of the promise of a node, `status.nominatedNodeName`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Nomination {
+    /// Nothing.
+    Unchanged,
+    /// It is withdrawn: nobody's going would help any more.
+    Withdrawn,
+    /// This node, for which these pods have to go.
+    Given(Eviction),
 }
 
 impl Unschedulable {
@@ -34,7 +45,7 @@ impl Unschedulable {
             message: message.into(),
             reasons: BTreeMap::new(),
             refused_by: BTreeSet::new(),
-            would_preempt: Vec::new(),
+            nomination: Nomination::Unchanged,
         }
     }
 }
@@ -66,8 +77,13 @@ impl<'c> Diagnosis<'c> {
     }
 
     /// Node by node.
-    pub fn refusals(&self) -> impl Iterator<Item = (&str, &Refusal)> {
+    pub fn refusals(&self) -> impl Iterator<Item = (&str, &Refusal)> + Clone {
         self.refusals.iter().map(|(name, refusal)| (*name, refusal))
+    }
+
+    /// What could help a node; one that was not asked is out of the question.
+    pub fn cure_of(&self, node: &str) -> Cure {
+        self.refusals.get(node).map_or(Cure::AnotherNode, |refusal| refusal.cure)
     }
 
     /// Puts it into words.
@@ -78,15 +94,18 @@ impl<'c> Diagnosis<'c> {
             Scope::RefusedBy(_, reason) => message.push_str(&format!(" {reason}.")),
             Scope::All | Scope::NarrowedBy(_) => message.push_str(&format!(" {reasons}.")),
         }
-        let mut would_preempt = Vec::new();
-        match preemption {
-            Preemption::Would(nodes) => would_preempt = nodes,
+        let nomination = match preemption {
+            Preemption::Evict(eviction) => Nomination::Given(eviction),
             Preemption::WouldNot(why) => {
                 message.push_str(&format!(" preemption: 0/{nodes} nodes are available: {why}."));
+                Nomination::Withdrawn
             }
-            Preemption::Never => message.push_str(" preemption: not eligible due to preemptionPolicy=Never."),
-        }
-        Unschedulable { message, reasons: reasons.counts, refused_by: self.refused_by(), would_preempt }
+            Preemption::NotEligible(why) => {
+                message.push_str(&format!(" preemption: {why}"));
+                Nomination::Unchanged
+            }
+        };
+        Unschedulable { message, reasons: reasons.counts, refused_by: self.refused_by(), nomination }
     }
 
     fn histogram(&self, nodes: usize) -> Histogram {

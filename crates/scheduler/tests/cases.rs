@@ -1,8 +1,10 @@
-//! Golden cases: each `cases/<name>.yaml` has nodes, pods that stand there and a pod that asks; `<name>.decision`
-//! has the answer. `UPDATE_CASES=1 cargo test -p scheduler --test cases` writes the answers anew: read the diff.
+//! Golden cases: each `cases/<name>.yaml` has nodes, budgets, pods that stand there and pods that ask; `<name>.decision`
+//! has the answers. Among those that ask, a pod that has a node or has ended is news, not a question. `UPDATE_CASES=1 cargo test -p scheduler --test cases` writes the answers anew: read the diff.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use scheduler::{Cluster, Decision, pick};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use scheduler::preempt::Eviction;
+use scheduler::{Cluster, Decision, Nomination, pick};
 use serde::Deserialize;
 use std::fmt::Write;
 use std::path::Path;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 struct Case {
     #[serde(default)]
     nodes: Vec<Node>,
+    #[serde(default)]
+    budgets: Vec<PodDisruptionBudget>,
     #[serde(default)]
     pods: Vec<Pod>,
     ask: Vec<Pod>,
@@ -47,14 +51,19 @@ fn check(path: &Path) -> bool {
     answer == expected
 }
 
-/// Asks for one pod after the other; each that finds a node is assumed there.
+/// Asks for one pod after the other; each that finds a node is assumed there, and evictions begin.
 fn decide(case: Case) -> String {
     let mut cluster = Cluster::new();
     case.nodes.into_iter().for_each(|node| cluster.set_node(Arc::new(node)));
+    case.budgets.iter().for_each(|budget| cluster.set_budget(budget));
     case.pods.iter().for_each(|pod| cluster.add_pod(pod));
     let mut answer = String::new();
     for pod in &case.ask {
         let name = pod.metadata.name.as_deref().unwrap();
+        if objects::pod::node_name(pod).is_some() || objects::pod::is_terminal(pod) {
+            cluster.add_pod(pod);
+            continue;
+        }
         match pick(pod, &cluster) {
             Decision::Node(node) => {
                 cluster.assume(pod, &node);
@@ -63,11 +72,33 @@ fn decide(case: Case) -> String {
             Decision::Gated => writeln!(answer, "{name}: gated").unwrap(),
             Decision::Unschedulable(why) => {
                 writeln!(answer, "{name}: {}", why.message).unwrap();
-                if !why.would_preempt.is_empty() {
-                    writeln!(answer, "  eviction would help on {}", why.would_preempt.join(", ")).unwrap();
+                if let Nomination::Given(eviction) = why.nomination {
+                    writeln!(answer, "  {}", words(&eviction)).unwrap();
+                    carry_out(&mut cluster, pod, &eviction);
                 }
             }
         }
     }
     answer
+}
+
+fn words(eviction: &Eviction) -> String {
+    let names = |keys: Vec<&objects::key::ObjectKey>| {
+        keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let victims = names(eviction.victims.iter().map(|victim| &victim.key).collect());
+    let mut words = format!("evicts on {}: {victims}", eviction.node);
+    if eviction.violations > 0 {
+        words += &format!(" ({} against a budget)", eviction.violations);
+    }
+    if !eviction.displaced.is_empty() {
+        words += &format!("; displaces {}", names(eviction.displaced.iter().collect()));
+    }
+    words
+}
+
+fn carry_out(cluster: &mut Cluster, pod: &Pod, eviction: &Eviction) {
+    cluster.nominate(pod, &eviction.node);
+    eviction.victims.iter().for_each(|victim| cluster.evict(&victim.key));
+    eviction.displaced.iter().for_each(|key| cluster.end_nomination(key));
 }

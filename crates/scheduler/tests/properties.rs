@@ -3,7 +3,9 @@
 use k8s_openapi::api::core::v1::{Node, Pod};
 use objects::key::ObjectKey;
 use proptest::prelude::*;
-use scheduler::{Asking, Cluster, Decision, filter, pick};
+use scheduler::cluster::NodeState;
+use scheduler::preempt::Eviction;
+use scheduler::{Asking, Cluster, Decision, Nomination, filter, pick};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ enum Step {
     RemovePod(u8),
     Assume(PodSketch, u8),
     Forget(u8),
+    Nominate(PodSketch, u8),
 }
 
 #[derive(Debug, Clone)]
@@ -35,6 +38,11 @@ struct PodSketch {
 }
 
 impl PodSketch {
+    /// The same without a node.
+    fn waiting(&self) -> Pod {
+        Self { node: None, phase: "Running", ..self.clone() }.pod()
+    }
+
     fn pod(&self) -> Pod {
         let ports = self.port.map(|port| json!([{"containerPort": 80, "hostPort": 8000 + u32::from(port)}]));
         let container = json!({"name": "c", "ports": ports, "resources": {"requests": {"cpu": format!("{}m", u32::from(self.cpu) * 100)}}});
@@ -90,6 +98,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..PODS).prop_map(Step::RemovePod),
         3 => (sketch(), 0..NODES).prop_map(|(pod, node)| Step::Assume(pod, node)),
         1 => (0..PODS).prop_map(Step::Forget),
+        1 => (sketch(), 0..NODES).prop_map(|(pod, node)| Step::Nominate(pod, node)),
     ]
 }
 
@@ -107,6 +116,7 @@ fn apply(cluster: &mut Cluster, step: &Step) {
         Step::RemovePod(number) => cluster.remove_pod(&pod_key(*number)),
         Step::Assume(sketch, node) => cluster.assume(&sketch.pod(), &format!("n{node}")),
         Step::Forget(number) => cluster.forget(&pod_key(*number)),
+        Step::Nominate(sketch, node) => cluster.nominate(&sketch.waiting(), &format!("n{node}")),
     }
 }
 
@@ -116,6 +126,7 @@ struct Model {
     nodes: std::collections::BTreeMap<u8, Arc<Node>>,
     /// Pod, node, and whether it is only assumed.
     pods: std::collections::BTreeMap<u8, (Pod, String, bool)>,
+    nominated: std::collections::BTreeMap<u8, (Pod, String)>,
 }
 
 impl Model {
@@ -130,9 +141,14 @@ impl Model {
             Step::AddPod(sketch) => self.add(sketch),
             Step::RemovePod(number) => {
                 self.pods.remove(number);
+                self.nominated.remove(number);
             }
             Step::Assume(sketch, node) => {
                 self.pods.insert(sketch.number, (sketch.pod(), format!("n{node}"), true));
+                self.nominated.remove(&sketch.number);
+            }
+            Step::Nominate(sketch, node) => {
+                self.nominated.insert(sketch.number, (sketch.waiting(), format!("n{node}")));
             }
             Step::Forget(number) => self.pods.retain(|pod, (_, _, assumed)| pod != number || !*assumed),
         }
@@ -142,11 +158,23 @@ impl Model {
         let pod = sketch.pod();
         let assumed =
             |(before, _, assumed): &(Pod, String, bool)| *assumed && before.metadata.uid == pod.metadata.uid;
+        if sketch.node.is_none() && sketch.phase == "Running" {
+            let late = |(before, _): &(Pod, String)| before.metadata.uid == pod.metadata.uid;
+            if !self.pods.get(&sketch.number).is_some_and(assumed) {
+                self.pods.remove(&sketch.number);
+                // An own decision outlasts a late event, and nothing else.
+                if !self.nominated.get(&sketch.number).is_some_and(late) {
+                    self.nominated.remove(&sketch.number);
+                }
+            }
+            return;
+        }
+        self.nominated.remove(&sketch.number);
         match sketch.node {
-            _ if sketch.phase != "Running" => drop(self.pods.remove(&sketch.number)),
-            Some(node) => drop(self.pods.insert(sketch.number, (pod, format!("n{node}"), false))),
-            None if self.pods.get(&sketch.number).is_some_and(assumed) => {}
-            None => drop(self.pods.remove(&sketch.number)),
+            Some(node) if sketch.phase == "Running" => {
+                self.pods.insert(sketch.number, (pod, format!("n{node}"), false));
+            }
+            _ => drop(self.pods.remove(&sketch.number)),
         }
     }
 
@@ -154,6 +182,9 @@ impl Model {
         let mut cluster = Cluster::new();
         for (pod, node, assumed) in self.pods.values() {
             if *assumed { cluster.assume(pod, node) } else { cluster.add_pod(pod) }
+        }
+        for (pod, node) in self.nominated.values() {
+            cluster.nominate(pod, node);
         }
         self.nodes.values().for_each(|node| cluster.set_node(node.clone()));
         cluster
@@ -182,7 +213,7 @@ proptest! {
         steps.iter().for_each(|step| apply(&mut cluster, step));
         (asked.number, asked.node) = (200, None);
         let pod = asked.pod();
-        let asking = Asking::read(&pod).unwrap();
+        let asking = Asking::read(&pod, &cluster).unwrap();
         let takers: Vec<&str> = cluster
             .nodes()
             .filter(|(_, state)| filter::refuses(&asking, state).is_none())
@@ -197,13 +228,67 @@ proptest! {
                 // Every node is accounted for, at least once.
                 let counted: usize = why.reasons.values().sum();
                 prop_assert!(counted >= cluster.node_count());
-                for node in &why.would_preempt {
-                    let (_, state) = cluster.node(node).unwrap();
-                    let rest = state.without(|placed| placed.demand.priority < asked.priority);
-                    prop_assert_eq!(filter::refuses(&asking, &rest), None);
+                if let Nomination::Given(eviction) = why.nomination {
+                    check_eviction(&asking, &eviction)?;
                 }
             }
             Decision::Gated => prop_assert!(false, "it has no gates"),
         }
     }
+
+    #[test]
+    fn a_preemptor_goes_where_it_was_promised_once_its_victims_are_gone(
+        steps in prop::collection::vec(step(), 0..40),
+        mut asked in sketch(),
+    ) {
+        let mut cluster = Cluster::new();
+        steps.iter().for_each(|step| apply(&mut cluster, step));
+        (asked.number, asked.node, asked.priority) = (200, None, asked.priority + 2);
+        let pod = asked.pod();
+        let Decision::Unschedulable(why) = pick(&pod, &cluster) else { return Ok(()) };
+        let Nomination::Given(eviction) = why.nomination else { return Ok(()) };
+        cluster.nominate(&pod, &eviction.node);
+        eviction.victims.iter().for_each(|victim| cluster.evict(&victim.key));
+        eviction.displaced.iter().for_each(|key| cluster.end_nomination(key));
+        // Meanwhile it evicts nobody else, and nobody of its importance or less takes the room.
+        match pick(&pod, &cluster) {
+            Decision::Unschedulable(why) => prop_assert_eq!(why.nomination, Nomination::Unchanged),
+            other => prop_assert!(false, "{other:?}"),
+        }
+        eviction.victims.iter().for_each(|victim| cluster.remove_pod(&victim.key));
+        let mut rival = asked.clone();
+        rival.number = 201;
+        if pick(&rival.pod(), &cluster) == Decision::Node(eviction.node.clone()) {
+            cluster.assume(&rival.pod(), &eviction.node);
+        }
+        prop_assert_eq!(pick(&pod, &cluster), Decision::Node(eviction.node));
+    }
+}
+
+/// Only less important pods, not one more than needed, and room for the pod without them.
+fn check_eviction(asking: &Asking<'_>, eviction: &Eviction) -> Result<(), TestCaseError> {
+    let (_, node) = asking.cluster.node(&eviction.node).unwrap();
+    prop_assert!(!eviction.victims.is_empty());
+    for victim in &eviction.victims {
+        prop_assert!(node.pods()[&victim.key].demand.priority < asking.demand.priority);
+    }
+    let without = |spared: Option<&ObjectKey>| {
+        let gone = eviction.victims.iter().map(|victim| &victim.key);
+        rebuilt_without(asking.cluster, &gone.filter(|key| Some(*key) != spared).collect::<Vec<_>>())
+    };
+    let fits = |cluster: &Cluster| {
+        let state: &NodeState = cluster.node(&eviction.node).unwrap().1;
+        filter::refuses(asking, state).is_none()
+    };
+    prop_assert!(fits(&without(None)), "without its victims it fits");
+    for victim in &eviction.victims {
+        prop_assert!(!fits(&without(Some(&victim.key))), "{} goes for nothing", victim.key);
+    }
+    Ok(())
+}
+
+fn rebuilt_without(cluster: &Cluster, gone: &[&ObjectKey]) -> Cluster {
+    let mut rest = cluster.clone();
+    gone.iter().for_each(|key| rest.remove_pod(key));
+    rest
 }

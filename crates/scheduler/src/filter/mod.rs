@@ -75,14 +75,16 @@ impl Refusal {
     }
 }
 
-/// The first rule that refuses; none if the pod may go there.
+/// The first rule that refuses; none if the pod may go there. Pods that wait there with at least its priority come
+/// first: they count as if their victims were gone. Kubernetes: `RunFilterPluginsWithNominatedPods`.
 pub fn refuses(asking: &Asking<'_>, state: &NodeState) -> Option<Refusal> {
     let node = state.object()?;
     let of_node: [fn(&Asking<'_>, &Node) -> Option<Refusal>; 4] =
         [node_unschedulable::refuses, node_name::refuses, taint_toleration::refuses, node_affinity::refuses];
+    let state = state.beside(&asking.key, asking.demand.priority);
     of_node
         .iter()
         .find_map(|refuses| refuses(asking, node))
-        .or_else(|| node_ports::refuses(asking, state))
-        .or_else(|| node_resources_fit::refuses(asking, state))
+        .or_else(|| node_ports::refuses(asking, &state))
+        .or_else(|| node_resources_fit::refuses(asking, &state))
 }

@@ -34,7 +34,7 @@ fn refused_by(plugins: &[Plugin]) -> Unschedulable {
         message: String::new(),
         reasons: BTreeMap::new(),
         refused_by: plugins.iter().copied().collect(),
-        would_preempt: Vec::new(),
+        nomination: crate::Nomination::Unchanged,
     }
 }
 
