@@ -12,6 +12,7 @@ pub mod backoff;
 mod budget;
 mod claims;
 mod coverage;
+pub mod current;
 pub mod obstacles;
 pub mod placement;
 pub mod plan;
@@ -24,6 +25,7 @@ mod template;
 pub mod unseen;
 
 pub use backoff::Backoff;
+pub use current::{Current, current};
 pub use obstacles::Obstacle;
 pub use placement::{Judge, Placement};
 pub use plan::{Action, Cause, Change, Doing, Event, EventKind, Plan, Verdict};

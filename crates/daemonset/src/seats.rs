@@ -138,7 +138,7 @@ impl<'a> Sitter<'a> {
 impl Versions<'_> {
     /// RU-5. Differs: the generation label of a pod that is older than the DaemonSet is not believed, because it was
     /// counted for a predecessor (TK-8, BUG-21).
-    fn is_updated(&self, pod: &Pod) -> bool {
+    pub(crate) fn is_updated(&self, pod: &Pod) -> bool {
         if pod::hash_label(pod).is_some_and(|hash| self.hashes.contains(hash)) {
             return true;
         }

@@ -17,7 +17,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("apiserver", &["store", "objects"]),
     ("controllers", &["daemonset", "scheduler", "objects"]),
     ("agent", &["objects"]),
-    ("everynode", &["apiserver", "controllers", "agent", "store", "daemonset", "scheduler", "objects"]),
+    ("why", &["daemonset", "objects"]),
+    ("everynode", &["apiserver", "controllers", "agent", "store", "why", "daemonset", "scheduler", "objects"]),
     // Outside: they see the binary and kubectl, never a crate.
     ("e2e", &[]),
     ("xtask", &[]),
