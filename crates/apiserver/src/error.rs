@@ -383,6 +383,7 @@ mod tests {
 
     #[test]
     fn equal_field_errors_print_once_and_cause_twice() {
+        // AP-21.
         let e = FieldError::required("spec.selector", "");
         let error = ApiError::invalid("apps", "DaemonSet", "x", &[e.clone(), e]);
         assert_eq!(error.message, "DaemonSet.apps \"x\" is invalid: spec.selector: Required value");
@@ -390,8 +391,24 @@ mod tests {
     }
 
     #[test]
-    fn an_unsupported_value_names_the_supported_ones() {
-        let e = FieldError::not_supported("spec.template.spec.restartPolicy", "Never", &["Always"]);
-        assert_eq!(e.text(), "Unsupported value: \"Never\": supported values: \"Always\"");
+    fn a_field_error_shows_its_value_where_kubernetes_does() {
+        // AP-22.
+        for (error, text) in [
+            (FieldError::required("f", ""), "Required value"),
+            (FieldError::required("f", "must be there"), "Required value: must be there"),
+            (FieldError::forbidden("f", "not here"), "Forbidden: not here"),
+            (FieldError::too_long("f", 9), "Too long: must have at most 9 bytes"),
+            (FieldError::invalid("f", "a", "is bad"), "Invalid value: \"a\": is bad"),
+            (FieldError::invalid("f", -1, "is bad"), "Invalid value: -1: is bad"),
+            (FieldError::invalid("f", true, "is bad"), "Invalid value: true: is bad"),
+            (FieldError::duplicate("f", "a"), "Duplicate value: \"a\""),
+            (FieldError::not_found("f", "a"), "Not found: \"a\""),
+            (
+                FieldError::not_supported("f", "Never", &["Always", "Sometimes"]),
+                "Unsupported value: \"Never\": supported values: \"Always\", \"Sometimes\"",
+            ),
+        ] {
+            assert_eq!(error.text(), text);
+        }
     }
 }

@@ -125,6 +125,7 @@ fn maps_are_replaced_emptied_or_merged_by_directive() {
 
 #[test]
 fn rollout_undo_replaces_the_whole_template() {
+    // RV-24.
     let original = json!({"spec": {"template": {"metadata": {"labels": {"a": "b"}, "annotations": {"x": "y"}},
         "spec": {"containers": [{"name": "new", "image": "2"}], "hostNetwork": true}}}});
     let patch = json!({"spec": {"template": {"$patch": "replace", "metadata": {"creationTimestamp": null, "labels": {"a": "b"}},

@@ -78,6 +78,7 @@ mod tests {
 
     #[test]
     fn data_is_mandatory_and_frozen_and_the_revision_is_free() {
+        // RV-3, RV-4, RV-7.
         let revision = |data: Value, number: i64| json!({"data": data, "revision": number});
         let old = revision(json!({"spec": {"template": {"metadata": {"creationTimestamp": null}}}}), 1);
         assert_eq!(ControllerRevisions.validate_create(&old), []);
@@ -99,6 +100,7 @@ mod tests {
 
     #[test]
     fn a_row_names_the_controller() {
+        // RV-8.
         let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "x", "controller": true});
         let object = json!({"metadata": {"name": "x-1", "ownerReferences": [owner]}, "revision": 3});
         let row = ControllerRevisions.row(&object, Timestamp::UNIX_EPOCH);

@@ -209,6 +209,7 @@ mod tests {
 
     #[test]
     fn propagation_becomes_finalizers() {
+        // AP-3.
         let kind = find("apps", "v1", "daemonsets").unwrap();
         let now = Timestamp::UNIX_EPOCH;
         let check = |present: &[&str], propagation: Propagation, expected: Option<&[&str]>| {

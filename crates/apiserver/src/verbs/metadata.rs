@@ -247,6 +247,7 @@ mod tests {
 
     #[test]
     fn server_owned_fields_are_overwritten_and_never_refused() {
+        // AP-37.
         let kind = find("apps", "v1", "daemonsets").unwrap();
         let mut object = json!({"metadata": {"name": "x", "uid": "mine", "generation": 9, "selfLink": "/x",
             "deletionTimestamp": "2020-01-01T00:00:00Z", "creationTimestamp": null, "managedFields": [{}]}});

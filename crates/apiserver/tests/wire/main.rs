@@ -4,6 +4,8 @@
 
 mod authority;
 mod bad_input;
+mod crowded;
+mod daemon_sets;
 mod harness;
 mod lists;
 mod logs;

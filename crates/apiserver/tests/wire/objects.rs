@@ -307,6 +307,7 @@ async fn a_pod_gets_what_the_cluster_adds() {
 
 #[tokio::test]
 async fn a_new_node_is_tainted_until_it_is_ready() {
+    // NP-10.
     let api = Harness::new().await;
     let made = api.create("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
     assert_eq!(

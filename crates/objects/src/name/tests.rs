@@ -105,6 +105,7 @@ fn ports_variables_keys_and_path_segments_have_rules_of_their_own() {
 
 #[test]
 fn generated_names_fit_a_label_and_keep_their_base() {
+    // OW-15.
     let mut draws = 0..;
     let mut chance = || draws.next().unwrap_or(0);
     assert_eq!(generate("hello-", &mut chance), "hello-bcdfg");
@@ -114,6 +115,7 @@ fn generated_names_fit_a_label_and_keep_their_base() {
 
 #[test]
 fn a_safe_hash_replaces_digits_as_rv_5_says() {
+    // RV-5.
     assert_eq!(safe_encode(123_456_789), "56789bcdf");
     assert_eq!(safe_encode(0), "4");
 }

@@ -34,7 +34,7 @@ fn lines(errors: &[FieldError]) -> Vec<String> {
 
 #[test]
 fn every_default_is_filled_in() {
-    // TE-45, AP-4…AP-14.
+    // TE-45, AP-4…AP-8, AP-11; AP-10: nothing is derived from the labels of the template.
     let expected = json!({
         "selector": {"matchLabels": {"app": "x"}},
         "template": {
@@ -54,7 +54,7 @@ fn every_default_is_filled_in() {
 
 #[test]
 fn defaults_respect_what_the_user_says() {
-    // TE-45: OnDelete untouched, own history limit, AP-6 on its own.
+    // TE-45, AP-7: OnDelete untouched, own history limit, AP-6 on its own.
     let check = |spec: Value, field: &str, expected: Value| {
         let mut object = json!({ "spec": spec });
         DaemonSets.default(&mut object);
@@ -74,6 +74,7 @@ fn defaults_respect_what_the_user_says() {
 
 #[test]
 fn create_wipes_status_and_sets_the_template_generation() {
+    // AP-15, OW-26.
     let check = |given: Value, expected: &str| {
         let mut object = daemonset();
         object["status"] = json!({"numberReady": 7});
@@ -127,6 +128,7 @@ fn generations_rise_with_meaning_only() {
 
 #[test]
 fn a_quantity_written_differently_is_no_change() {
+    // AP-17.
     let with_limit = |limit: &str| {
         let mut object = created();
         object["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": limit}});
@@ -140,6 +142,7 @@ fn a_quantity_written_differently_is_no_change() {
 
 #[test]
 fn a_status_write_keeps_spec_and_template_generation() {
+    // AP-18, OW-27.
     let old = created();
     let mut new = old.clone();
     new["spec"]["minReadySeconds"] = json!(9);
@@ -221,7 +224,18 @@ fn validation_speaks_with_kubernetes_texts() {
 }
 
 #[test]
+fn a_host_port_may_meet_itself_during_surge() {
+    // AP-33: the new pod waits for the port; nobody refuses it.
+    let mut object = daemonset();
+    object["spec"]["template"]["spec"]["containers"][0]["ports"] =
+        json!([{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}]);
+    object["spec"]["updateStrategy"]["rollingUpdate"] = json!({"maxUnavailable": 0, "maxSurge": 1});
+    assert_eq!(DaemonSets.validate_create(&object), []);
+}
+
+#[test]
 fn a_daemon_pod_has_neither_deadline_nor_ephemeral_containers() {
+    // AP-28.
     let mut object = daemonset();
     let pod = &mut object["spec"]["template"]["spec"];
     pod["activeDeadlineSeconds"] = json!(5);
@@ -298,6 +312,7 @@ fn check_bounds(unavailable: &Value, surge: &Value) {
 
 #[test]
 fn rolling_update_errors_read_as_kubernetes_writes_them() {
+    // AP-31.
     let check = |rolling: Value, expected: &[&str]| {
         let object = with("/spec/updateStrategy", json!({"type": "RollingUpdate", "rollingUpdate": rolling}));
         let found: Vec<String> = DaemonSets
@@ -409,7 +424,7 @@ fn status_counts_are_not_negative_and_collisions_only_grow() {
 
 #[test]
 fn the_row_reads_as_the_sample() {
-    // Wire 5.1.
+    // Wire 5.1, ST-18.
     let mut object = daemonset();
     object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
     object["status"] = json!({"desiredNumberScheduled": 2, "currentNumberScheduled": 2, "numberReady": 2,
@@ -424,6 +439,7 @@ fn the_row_reads_as_the_sample() {
 
 #[test]
 fn warnings_come_with_a_new_template_only() {
+    // AP-20.
     let mut new = created();
     new["spec"]["template"]["spec"]["nodeSelector"] = json!({"beta.kubernetes.io/os": "linux"});
     assert_eq!(DaemonSets.warnings(&new, None).len(), 1);

@@ -221,6 +221,7 @@ mod tests {
 
     #[test]
     fn an_image_without_a_fixed_tag_is_pulled_each_time() {
+        // AP-12.
         let check = |image: &str, expected: bool| assert_eq!(pulls_always(image), expected, "{image}");
         check("nginx", true);
         check("nginx:latest", true);
@@ -235,6 +236,7 @@ mod tests {
 
     #[test]
     fn a_container_gets_every_default() {
+        // AP-12.
         let mut spec = json!({"containers": [{"name": "c", "image": "i:1", "ports": [{"containerPort": 80}],
             "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
             "readinessProbe": {"httpGet": {"port": 80}}, "livenessProbe": {"grpc": {"port": 1}, "periodSeconds": 5},
@@ -254,6 +256,7 @@ mod tests {
 
     #[test]
     fn volumes_get_modes_and_a_source() {
+        // AP-13.
         let check = |mut volume: Value, expected: Value| {
             default_volume(&mut volume);
             assert_eq!(volume, expected);
@@ -276,6 +279,7 @@ mod tests {
 
     #[test]
     fn only_pods_get_requests_links_and_host_ports() {
+        // AP-11, AP-14.
         let spec = json!({"hostNetwork": true, "serviceAccount": "a", "containers": [{"image": "i:1",
             "ports": [{"containerPort": 80}], "resources": {"limits": {"cpu": "1", "memory": "1Gi"},
             "requests": {"cpu": "500m"}}}]});

@@ -35,8 +35,17 @@ const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alpha
 start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
 '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
+const KEY: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
+alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+
 #[test]
 fn containers_have_names_and_images() {
+    // AP-40.
     check(with("containers", json!([{"name": "c", "image": "i"}])), &[]);
     check(with("containers", json!([])), &["spec.containers: Required value"]);
     check(
@@ -76,6 +85,7 @@ fn containers_have_names_and_images() {
 
 #[test]
 fn init_containers_end_before_others_start() {
+    // AP-40.
     let init = |fields: Value| {
         let mut one = json!({"name": "i", "image": "i:1"});
         one.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -115,6 +125,7 @@ fn ephemeral_containers_have_little() {
 
 #[test]
 fn ports_are_numbers_and_do_not_meet() {
+    // AP-41.
     check(container("ports", json!([{"containerPort": 80, "hostPort": 80, "name": "web"}])), &[]);
     check(container("ports", json!([{}])), &["spec.containers[0].ports[0].containerPort: Required value"]);
     check(
@@ -145,6 +156,7 @@ fn ports_are_numbers_and_do_not_meet() {
 
 #[test]
 fn tolerations_can_be_met() {
+    // AP-42.
     let one = |toleration: Value| with("tolerations", json!([toleration]));
     check(one(json!({"operator": "Exists"})), &[]);
     check(one(json!({"key": "a", "value": "b", "effect": "NoSchedule"})), &[]);
@@ -153,6 +165,10 @@ fn tolerations_can_be_met() {
         &[
             "spec.tolerations[0].operator: Invalid value: \"\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
         ],
+    );
+    check(
+        one(json!({"key": "a b", "operator": "Exists"})),
+        &[&format!("spec.tolerations[0].key: Invalid value: \"a b\": {KEY}")],
     );
     check(
         one(json!({"key": "a", "operator": "Exists", "value": "b"})),
@@ -177,6 +193,7 @@ fn tolerations_can_be_met() {
 
 #[test]
 fn affinity_can_be_evaluated() {
+    // AP-43.
     const PATH: &str =
         "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
     let check_terms = |terms: Value, expected: &[&str]| {
@@ -240,6 +257,7 @@ fn affinity_can_be_evaluated() {
 
 #[test]
 fn volumes_have_one_source_and_mounts_have_a_volume() {
+    // AP-44.
     let volume = |source: Value| {
         let mut one = json!({"name": "v"});
         one.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
@@ -302,6 +320,7 @@ fn volumes_have_one_source_and_mounts_have_a_volume() {
 
 #[test]
 fn amounts_exist_and_requests_stay_below_limits() {
+    // AP-44.
     let resources = |resources: Value| container("resources", resources);
     check(resources(json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m"}})), &[]);
     check(
@@ -356,6 +375,7 @@ fn amounts_exist_and_requests_stay_below_limits() {
 
 #[test]
 fn environments_have_names_and_one_source() {
+    // AP-44.
     check(container("env", json!([{"name": "A", "value": "1"}, {"name": "a.b-c d", "value": "2"}])), &[]);
     check(container("env", json!([{"name": ""}])), &["spec.containers[0].env[0].name: Required value"]);
     check(
@@ -444,6 +464,7 @@ fn probes_ask_in_one_way() {
 
 #[test]
 fn rights_do_not_contradict() {
+    // AP-45.
     check(container("securityContext", json!({"privileged": true, "runAsUser": 0})), &[]);
     check(
         container("securityContext", json!({"runAsUser": -1})),
@@ -481,7 +502,9 @@ fn rights_do_not_contradict() {
 
 #[test]
 fn names_of_other_objects_are_names() {
+    // AP-44, AP-45.
     check(with("hostname", json!("a.b")), &["spec.hostname: Invalid value: \"a.b\": must not contain dots"]);
+    check(with("subdomain", json!("A")), &[&format!("spec.subdomain: Invalid value: \"A\": {LABEL}")]);
     for field in ["nodeName", "serviceAccountName", "priorityClassName", "runtimeClassName"] {
         let errors = errors_of(with(field, json!("A_b")), Place::Template);
         assert_eq!(errors.len(), 1, "{field}");
@@ -526,6 +549,34 @@ fn names_of_other_objects_are_names() {
             "spec.nodeSelector: Invalid value: \"b c\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
          and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
          '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+        ],
+    );
+}
+
+#[test]
+fn servers_and_gates_are_named() {
+    // AP-45.
+    check(
+        with(
+            "dnsConfig",
+            json!({"nameservers": ["1.2.3.4", "x"], "searches": ["a b"], "options": [{"value": "1"}]}),
+        ),
+        &[
+            "spec.dnsConfig.nameservers[1]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            &format!("spec.dnsConfig.searches[0]: Invalid value: \"a b\": {SUBDOMAIN}"),
+            "spec.dnsConfig.options[0]: Required value: must not be empty",
+        ],
+    );
+    check(with("readinessGates", json!([{"conditionType": "example.com/ready"}])), &[]);
+    check(
+        with("readinessGates", json!([{"conditionType": "a b"}])),
+        &[&format!("spec.readinessGates[0].conditionType: Invalid value: \"a b\": {KEY}")],
+    );
+    check(
+        with("schedulingGates", json!([{"name": "a"}, {"name": "a"}, {"name": "b c"}])),
+        &[
+            "spec.schedulingGates[1]: Duplicate value: \"a\"",
+            &format!("spec.schedulingGates[2]: Invalid value: \"b c\": {KEY}"),
         ],
     );
 }
