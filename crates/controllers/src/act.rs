@@ -154,7 +154,7 @@ impl Actor<'_> {
                 self.pods().patch(name, &PatchParams::default(), &patch).await?;
                 Ok(())
             }
-            Action::DeleteRevision { name, uid } => {
+            Action::DeleteRevision { name, uid, .. } => {
                 let outcome = self.revisions().delete(name, &of_uid(uid)).await;
                 tolerate(outcome, Status::is_not_found)?;
                 Ok(())

@@ -28,7 +28,7 @@ pub use backoff::Backoff;
 pub use current::{Current, current};
 pub use obstacles::Obstacle;
 pub use placement::{Judge, Placement};
-pub use plan::{Action, Cause, Change, Doing, Event, EventKind, Plan, Verdict};
+pub use plan::{Action, Cause, Change, Doing, Event, EventKind, Obsolete, Plan, Verdict};
 pub use revision::NewRevision;
 pub use snapshot::{Snapshot, Standstill};
 pub use unseen::Unseen;
@@ -106,10 +106,12 @@ fn round<'a>(
             Err(error) => problems.push(error.to_string()),
         }
     }
+    // RV-20: only when nothing can fail before it, and every pod of an older revision is seen.
+    let is_quiet = work.is_empty() && problems.is_empty() && seen.unseen.expires(now).is_none();
     limit(&mut work, &mut seats);
     let mut actions = [claims.actions.as_slice(), &history.actions].concat();
     actions.extend(act(work, subject, history));
-    if problems.is_empty() {
+    if is_quiet {
         actions.extend(history.truncate(subject, claims));
     }
     finish(seen, subject, seats, notes, actions, problems, now)

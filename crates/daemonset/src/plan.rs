@@ -6,6 +6,8 @@
 //!    Any other failure stops its kind at most: the status is written in any case (MG-1.10).
 //! 3. Texts of events and reasons are Kubernetes' where it has them (MG-9, MG-11, MG-21).
 
+mod text;
+
 use crate::backoff;
 use crate::placement::Placement;
 use crate::revision::NewRevision;
@@ -14,7 +16,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSetStatus;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// The answer to one snapshot.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -169,12 +170,14 @@ pub enum Action {
         /// The hash of the revision that stays.
         hash: String,
     },
-    /// Delete a ControllerRevision: a duplicate, or one that the history limit drops (RV-12, RV-19). 404 is fine.
+    /// Delete a ControllerRevision. 404 is fine.
     DeleteRevision {
         /// Name of the revision.
         name: String,
         /// Its uid, a precondition.
         uid: String,
+        /// Why.
+        cause: Obsolete,
     },
     /// Another object has the name of our new revision: raise `status.collisionCount` (RV-14).
     RaiseCollisionCount {
@@ -201,6 +204,15 @@ pub enum Action {
     },
     /// Write the status (ST-14). Stands last and is done whatever failed before, barriers excepted.
     WriteStatus(Box<DaemonSetStatus>),
+}
+
+/// Why a ControllerRevision is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obsolete {
+    /// Another one has the same data, and is kept (RV-12).
+    Duplicate,
+    /// The history limit keeps it no longer (RV-19).
+    History,
 }
 
 /// What happens to an object's owner reference.
@@ -255,7 +267,11 @@ impl Event {
 impl Action {
     /// Whether nothing else may be done after this one has failed.
     pub fn is_barrier(&self) -> bool {
-        !matches!(self, Self::CreatePod { .. } | Self::DeletePod { .. } | Self::WriteStatus(_))
+        match self {
+            Self::CreatePod { .. } | Self::DeletePod { .. } | Self::WriteStatus(_) => false,
+            Self::DeleteRevision { cause, .. } => *cause == Obsolete::Duplicate,
+            _ => true,
+        }
     }
 
     /// The event after success (MG-21). `name` is the name that the server gave to a created pod.
@@ -280,114 +296,6 @@ impl Action {
                 Some(Event::warning("FailedDelete", format!("Error deleting: {error}")))
             }
             _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(standstill) = &self.standstill {
-            writeln!(f, "standstill: {standstill}")?;
-        }
-        self.actions.iter().try_for_each(|action| writeln!(f, "do: {action}"))?;
-        self.events.iter().try_for_each(|event| writeln!(f, "event: {event}"))?;
-        self.problems.iter().try_for_each(|problem| writeln!(f, "problem: {problem}"))?;
-        for (node, verdict) in &self.nodes {
-            writeln!(f, "node {node}: {}: {}", verdict.placement, verdict.doing)?;
-        }
-        if let Some(wake_at) = self.wake_at {
-            writeln!(f, "wake at {wake_at}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.kind.as_str(), self.reason, self.message)
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ConfirmAlive => f.write_str("confirm that the DaemonSet is alive"),
-            Self::ClaimPod { name, claim, .. } => write!(f, "{claim} pod {name}"),
-            Self::ClaimRevision { name, claim, .. } => write!(f, "{claim} revision {name}"),
-            Self::CreateRevision(new) => write!(f, "create {new}"),
-            Self::LabelRevision { name, hash } => write!(f, "label revision {name} with hash {hash}"),
-            Self::NumberRevision { name, revision } => write!(f, "number revision {name} as {revision}"),
-            Self::RelabelPod { name, hash, .. } => write!(f, "label pod {name} with hash {hash}"),
-            Self::DeleteRevision { name, .. } => write!(f, "delete revision {name}"),
-            Self::RaiseCollisionCount { to } => write!(f, "raise collisionCount to {to}"),
-            Self::CreatePod { node, .. } => write!(f, "create pod on {node}"),
-            Self::DeletePod { name, node, cause, .. } => write!(f, "delete pod {name} on {node}: {cause}"),
-            Self::WriteStatus(status) => {
-                let number = |n: Option<i32>| n.unwrap_or_default();
-                write!(
-                    f,
-                    "write status: desired {} current {} misscheduled {} ready {} updated {} available {} \
-                     unavailable {} observed {}",
-                    status.desired_number_scheduled,
-                    status.current_number_scheduled,
-                    status.number_misscheduled,
-                    status.number_ready,
-                    number(status.updated_number_scheduled),
-                    number(status.number_available),
-                    number(status.number_unavailable),
-                    status.observed_generation.unwrap_or_default(),
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Adopt => "adopt",
-            Self::Release => "release",
-        })
-    }
-}
-
-impl fmt::Display for Doing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => f.write_str("no pod"),
-            Self::Serving { pod } => write!(f, "pod {pod}"),
-            Self::Creating => f.write_str("creating a pod"),
-            Self::Coming => f.write_str("a pod has been created and is not seen yet"),
-            // The verdict has just said why the node does not want it.
-            Self::Deleting { pod, cause: Cause::NotWanted(_) } => write!(f, "deleting pod {pod}"),
-            Self::Deleting { pod, cause } => write!(f, "deleting pod {pod}: {cause}"),
-            Self::WaitingForEnd { pod } => write!(f, "waiting for the end of pod {pod}"),
-            Self::BackingOff { pod, until } => {
-                write!(f, "pod {pod} has ended; the next one comes after {until}")
-            }
-            Self::WaitingForBudget { pod } => {
-                write!(f, "pod {pod} is outdated and waits until enough others are available")
-            }
-            Self::WaitingForNew { old } => {
-                write!(f, "old pod {old} stays until its replacement is available")
-            }
-            Self::NextBurst => f.write_str("its turn comes after those that are under way"),
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotWanted(reason) => write!(f, "not wanted here: {reason}"),
-            Self::Failed => f.write_str("it has failed"),
-            Self::Succeeded => f.write_str("it has ended by itself"),
-            Self::Duplicate { kept } => write!(f, "pod {kept} is kept on this node"),
-            Self::NodeGone => f.write_str("its node is gone"),
-            Self::OutdatedUnavailable => f.write_str("outdated and not available"),
-            Self::Outdated => f.write_str("outdated"),
-            Self::Superseded => f.write_str("its replacement takes over"),
-            Self::Surplus => f.write_str("outdated, and more are available than needed"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which ControllerRevision is the current one, and what happens to the others? (RV, TK)
 //!
-//! 1. The current one is found by its data, by bytes and then by meaning (RV-11, TK-2); its hash is read from its label
+//! 1. The current one is found by its data, by bytes and then by meaning (RV-11, OPP-8); its hash is read from its label
 //!    and never computed again (TK-1). Our own hash only names new ones.
 //! 2. The current one has the highest number (RV-12).
 //! 3. Pods of a revision with the same meaning are up to date, whatever their hash (TK-2).
@@ -10,11 +10,13 @@
 //! Differs: names that would be too long are cut (BUG-16).
 
 mod data;
+mod meaning;
 
-pub use data::{data, go_json, same_meaning};
+pub use data::{data, go_json};
+pub use meaning::same_meaning;
 
 use crate::claims::Claims;
-use crate::plan::Action;
+use crate::plan::{Action, Obsolete};
 use crate::snapshot::{GENERATION_LABEL, Snapshot, Subject};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use objects::name::{SUBDOMAIN_MAX, safe_encode};
@@ -78,17 +80,18 @@ pub(crate) fn history<'a>(
     subject: &Subject<'a>,
     claims: &Claims<'a>,
 ) -> Result<History<'a>, Collision> {
-    let data = data(subject.template);
     let mut revisions = claims.revisions.clone();
     revisions.sort_by_key(|revision| (revision.revision, name(revision)));
+    let data = data(subject.template);
+    let before = revisions.last().and_then(|last| body(last));
     let mut actions = label_unlabelled(&revisions);
     let (exact, others): (Vec<_>, Vec<_>) = revisions.into_iter().partition(|r| body(r) == Some(&data));
     let (same, mut old): (Vec<_>, Vec<_>) =
         others.into_iter().partition(|r| body(r).is_some_and(|body| same_meaning(body, &data)));
     // The highest number is kept; in this order it is the last.
     let Some(kept) = exact.last().or(same.last()).copied() else {
-        let next = next_number(&old);
-        let (hash, create) = create(seen, subject, claims, data, next)?;
+        let data = data::in_dialect_of(data, before);
+        let (hash, create) = create(seen, subject, claims, data, next_number(&old))?;
         actions.extend(create);
         return Ok(History { hashes: [hash.clone()].into(), hash, actions, old });
     };
@@ -114,7 +117,7 @@ impl History<'_> {
         }
         let live: BTreeSet<&str> = claims.pods.iter().filter_map(|pod| pod::hash_label(pod)).collect();
         let dead = self.old.iter().filter(|revision| !live.contains(hash(revision).as_str()));
-        dead.take(excess).map(|revision| delete(revision)).collect()
+        dead.take(excess).map(|revision| delete(revision, Obsolete::History)).collect()
     }
 }
 
@@ -139,7 +142,7 @@ fn merge(duplicates: &[&ControllerRevision], kept: String, claims: &Claims<'_>) 
             })
             .collect();
         match relabels.is_empty() {
-            true => actions.push(delete(duplicate)),
+            true => actions.push(delete(duplicate, Obsolete::Duplicate)),
             false => actions.extend(relabels),
         }
     }
@@ -163,7 +166,7 @@ fn create(
     };
     let hash = inherited_hash(subject, claims).filter(|hash| taken(hash).is_none()).unwrap_or(computed);
     match taken(&hash) {
-        Some(other) if body(other) == Some(&data) => Ok((hash, None)),
+        Some(other) if body(other).is_some_and(|body| same_meaning(body, &data)) => Ok((hash, None)),
         Some(_) => Err(Collision { to: count.unwrap_or_default().saturating_add(1) }),
         None => {
             let new = new_revision(subject, hash.clone(), data, number);
@@ -239,9 +242,9 @@ fn next_number(old: &[&ControllerRevision]) -> i64 {
     old.iter().map(|revision| revision.revision).max().unwrap_or(0).saturating_add(1)
 }
 
-fn delete(revision: &ControllerRevision) -> Action {
+fn delete(revision: &ControllerRevision, cause: Obsolete) -> Action {
     let uid = revision.metadata.uid.clone().unwrap_or_default();
-    Action::DeleteRevision { name: name(revision).to_string(), uid }
+    Action::DeleteRevision { name: name(revision).to_string(), uid, cause }
 }
 
 fn name(revision: &ControllerRevision) -> &str {

@@ -2,8 +2,9 @@
 
 use crate::world::{World, daemonset, image};
 use futures::StreamExt as _;
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::DeleteParams;
+use kube::api::{Api, DeleteParams, PostParams};
 use kube::runtime::watcher;
 use objects::pod::{hash_label, is_ready, is_terminating};
 use serde_json::json;
@@ -95,7 +96,7 @@ async fn a_new_image_goes_one_node_after_the_other_and_back_again() {
     };
     tokio::time::timeout(std::time::Duration::from_secs(30), rollout).await.expect("the rollout ends");
     assert!(fewest >= 2, "{fewest} ready at the worst moment");
-    let numbers = |revisions: Vec<k8s_openapi::api::apps::v1::ControllerRevision>| {
+    let numbers = |revisions: Vec<ControllerRevision>| {
         revisions.iter().map(|revision| revision.revision).collect::<Vec<_>>()
     };
     assert_eq!(numbers(world.revisions().await), [1, 2]);
@@ -192,6 +193,67 @@ async fn labels_and_taints_of_nodes_decide_at_once() {
     world.until_living(&["n3 Ready"]).await;
     world.patch_node("n1", json!({"metadata": {"labels": {"disk": "ssd"}}})).await;
     world.until_living(&["n1 Ready", "n3 Ready"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_follows_a_taint_and_a_pinned_pod_leaves_with_its_node() {
+    let world = World::with_nodes(2).await;
+    world.create(&daemonset("hello:1")).await;
+    world.until_living(&["n1 Ready", "n2 Ready"]).await;
+    // BUG-11, WE-16: neither a running pod's node that wants no new one, nor the node of a pod that never got there,
+    // makes any pod event.
+    let taint = |effect: &str| json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": effect}]}});
+    world.patch_node("n1", taint("NoSchedule")).await;
+    let daemonsets = world.daemonsets();
+    let counts = || async {
+        let status = daemonsets.get("d").await.unwrap().status.unwrap_or_default();
+        [status.desired_number_scheduled, status.number_misscheduled]
+    };
+    world.eventually("the status of a tainted node", counts, |counts| *counts == [1, 1]).await;
+
+    let mut big = daemonset("hello:1");
+    big["metadata"]["name"] = "big".into();
+    let labels = json!({"app": "big"});
+    big["spec"]["selector"]["matchLabels"] = labels.clone();
+    big["spec"]["template"]["metadata"]["labels"] = labels;
+    big["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "999"}});
+    world.create(&big).await;
+    let pending = "- Pending".to_string();
+    let waits = |living: &Vec<String>| living.contains(&pending);
+    world.eventually("a pod that fits nowhere", || world.living(), waits).await;
+    world.patch_node("n2", taint("NoExecute")).await;
+    world.until_living(&["n1 Ready"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_revision_of_one_meaning_is_merged_at_once() {
+    // BUG-10, RV-12, RV-13: nothing but the creation of the revision tells of it.
+    let world = World::with_nodes(1).await;
+    world.create(&daemonset("hello:1")).await;
+    world.until_living(&["n1 Ready"]).await;
+    let before = world.pods().await;
+    let mut twin = world.revisions().await.remove(0);
+    twin.metadata = kube::api::ObjectMeta {
+        name: Some("d-twin".to_string()),
+        labels: Some(
+            [("app", "d"), ("controller-revision-hash", "twin")].map(|(k, v)| (k.into(), v.into())).into(),
+        ),
+        owner_references: twin.metadata.owner_references,
+        ..kube::api::ObjectMeta::default()
+    };
+    twin.revision = 5;
+    let revisions = Api::<ControllerRevision>::namespaced(world.client.clone(), "default");
+    revisions.create(&PostParams::default(), &twin).await.unwrap();
+    let names = || async {
+        let all = world.revisions().await;
+        all.into_iter()
+            .map(|revision| (revision.metadata.name.unwrap(), revision.revision))
+            .collect::<Vec<_>>()
+    };
+    world.eventually("one revision", names, |names| *names == [("d-twin".to_string(), 5)]).await;
+    let relabelled = |pods: &Vec<Pod>| hashes(pods) == BTreeSet::from(["twin".to_string()]);
+    let after = world.eventually("the pod's new hash", || world.pods(), relabelled).await;
+    assert_eq!(uids(&after), uids(&before), "none was restarted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,6 +49,34 @@ async fn an_exhausted_quota_costs_one_attempt_per_retry() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_ended_too_early_blinds_nobody() {
+    // BUG-8, MG-21: a refusal leaves nothing to wait for; the next look creates at once.
+    let ends = Arc::new(AtomicBool::new(true));
+    let still_ends = ends.clone();
+    let world = World::with_faults(Config::default(), move |parts| {
+        let creates = parts.method == http::Method::POST && parts.uri.path().ends_with("/pods");
+        let details = json!({"causes": [{"reason": "NamespaceTerminating", "message": "it ends"}]});
+        (creates && still_ends.load(Ordering::SeqCst)).then(|| {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "it ends", "reason": "Forbidden", "details": details, "code": 403});
+            (403, status)
+        })
+    })
+    .await;
+    world.add_nodes(1, 1);
+    world.eventually("a node", || world.ready_nodes(), |ready| *ready == 1).await;
+    world.create(&daemonset("hello:1")).await;
+    let daemonsets = world.daemonsets();
+    let desired =
+        || async { daemonsets.get("d").await.unwrap().status.unwrap_or_default().desired_number_scheduled };
+    world.eventually("the status", desired, |desired| *desired == 1).await;
+    assert_eq!(world.events("default", "d").await, Vec::<String>::new(), "MG-21: nobody's failure");
+    ends.store(false, Ordering::SeqCst);
+    world.patch("d", json!({"metadata": {"labels": {"any": "change"}}})).await;
+    world.until_living(&["n1 Ready"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_streaming_lists_will_do() {
     let world = World::with_faults(Config::default(), |parts| {
         let streams = parts.uri.query().is_some_and(|query| query.contains("sendInitialEvents"));

@@ -3,7 +3,8 @@
 //! 1. `kubectl rollout undo` computes the same bytes from the live DaemonSet and compares (RV-23): keys sorted, no
 //!    blanks, HTML escaped, `creationTimestamp: null` in the template's metadata (RV-6).
 //! 2. Made from the JSON of the server, so that fields which our types do not know survive (TK-3).
-//! 3. Revisions that others wrote are compared by bytes first and then by meaning (TK-2).
+//! 3. Written in the dialect of the history that is there (TK-3): Kubernetes 1.34 left the null time out, and so do we
+//!    beside revisions of its making.
 //!
 //! Kubernetes: `daemon/update.go` (`getPatch`), kubectl `polymorphichelpers/history.go` (`getDaemonSetPatch`),
 //! `apimachinery/pkg/util/json`. Checked against kubectl: it answers "skipped rollback" to the bytes of
@@ -15,9 +16,6 @@ use std::fmt::Write as _;
 /// Lists of containers, whose `resources` Go writes even when they are empty.
 const CONTAINERS: &[&str] = &["containers", "initContainers"];
 
-/// `{}` means something here: everything is selected, or a volume has a source.
-const MEANT_EMPTY: &[&str] = &["labelSelector", "namespaceSelector", "emptyDir"];
-
 /// The data of a template (RV-6).
 pub fn data(template: &Value) -> Value {
     let mut template = match template {
@@ -28,14 +26,21 @@ pub fn data(template: &Value) -> Value {
     if let Some(spec) = template.get_mut("spec") {
         CONTAINERS.iter().for_each(|list| write_resources(spec, list));
         write_claims(spec);
+        write_divisors(spec);
     }
     template["$patch"] = json!("replace");
     json!({"spec": {"template": template}})
 }
 
-/// Whether two data mean the same template (TK-2): nulls, empty texts, lists and maps count as absent.
-pub fn same_meaning(a: &Value, b: &Value) -> bool {
-    a == b || meaning(a, "") == meaning(b, "")
+/// The same without the null time of the template, if these data, written before, have none either.
+pub(super) fn in_dialect_of(mut data: Value, before: Option<&Value>) -> Value {
+    let time = |data: &Value| data.pointer("/spec/template/metadata/creationTimestamp").is_some();
+    if before.is_some_and(|before| before["spec"]["template"].is_object() && !time(before))
+        && let Some(metadata) = data.pointer_mut("/spec/template/metadata").and_then(Value::as_object_mut)
+    {
+        metadata.remove("creationTimestamp");
+    }
+    data
 }
 
 /// JSON as Go's `encoding/json` writes a generic map: keys in byte order, no blanks, HTML escaped.
@@ -76,23 +81,19 @@ fn write_claims(spec: &mut Value) {
     }
 }
 
-/// What remains when everything that means nothing is taken away; `None` if nothing remains.
-fn meaning(value: &Value, name: &str) -> Option<Value> {
+/// A quantity is never left out: an absent divisor is written as zero (TK-10).
+fn write_divisors(value: &mut Value) {
     match value {
-        Value::Null => None,
-        Value::String(text) if text.is_empty() => None,
         Value::Object(fields) => {
-            let kept = fields.iter().filter(|(key, _)| *key != "$patch");
-            let kept: Map<String, Value> =
-                kept.filter_map(|(key, value)| Some((key.clone(), meaning(value, key)?))).collect();
-            (!kept.is_empty() || MEANT_EMPTY.contains(&name)).then_some(Value::Object(kept))
+            for (name, field) in fields.iter_mut() {
+                if name == "resourceFieldRef" && field.is_object() && field["divisor"].is_null() {
+                    field["divisor"] = json!("0");
+                }
+                write_divisors(field);
+            }
         }
-        Value::Array(items) if items.is_empty() => None,
-        // Items keep their places, empty or not.
-        Value::Array(items) => {
-            Some(items.iter().map(|item| meaning(item, "").unwrap_or_else(|| json!({}))).collect())
-        }
-        other => Some(other.clone()),
+        Value::Array(items) => items.iter_mut().for_each(write_divisors),
+        _ => {}
     }
 }
 
@@ -213,24 +214,23 @@ mod tests {
     }
 
     #[test]
-    fn meaning_ignores_what_says_nothing() {
-        let template = |pod: Value| json!({"metadata": {"labels": {"a": "b"}}, "spec": pod});
-        let ours = data(&template(json!({"containers": [{"name": "c"}]})));
-        let same = [
-            json!({"spec": {"template": template(json!({"containers": [{"name": "c"}]}))}}),
-            json!({"spec": {"template": template(json!({"containers": [{"name": "c", "args": [], "env": null}],
-                "nodeSelector": {}, "nodeName": ""})), "$patch": "replace"}}),
-        ];
-        for other in same {
-            assert!(same_meaning(&ours, &other), "TK-2 {other}");
-        }
-        let different = [
-            json!({"containers": [{"name": "d"}]}),
-            json!({"containers": [{"name": "c"}, {}]}),
-            json!({"containers": [{"name": "c"}], "volumes": [{"name": "v", "emptyDir": {}}]}),
-        ];
-        for other in different {
-            assert!(!same_meaning(&ours, &data(&template(other.clone()))), "TK-2 {other}");
-        }
+    fn what_go_never_leaves_out_is_written() {
+        let mut spec = json!({"containers": [{"name": "c", "env": [
+            {"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+            {"name": "B", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}}]}]});
+        write_divisors(&mut spec);
+        let divisor = |index: usize| {
+            spec["containers"][0]["env"][index]["valueFrom"]["resourceFieldRef"]["divisor"].clone()
+        };
+        assert_eq!([divisor(0), divisor(1)], [json!("0"), json!("1m")], "TK-10");
+    }
+
+    #[test]
+    fn new_data_speak_the_dialect_of_the_old() {
+        let ours = data(&json!({"spec": {}}));
+        let later = json!({"spec": {"template": {"metadata": {}, "spec": {}, "$patch": "replace"}}});
+        let texts = [None, Some(&ours), Some(&later), Some(&json!("odd"))]
+            .map(|before| go_json(&in_dialect_of(ours.clone(), before)).contains("creationTimestamp"));
+        assert_eq!(texts, [true, true, false, true], "TK-3");
     }
 }
