@@ -21,6 +21,7 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
@@ -64,6 +65,8 @@ pub enum Watched {
     RootCaMaps,
     /// CertificateSigningRequests.
     Requests,
+    /// PodDisruptionBudgets.
+    Budgets,
 }
 
 /// What is known of the cluster. Clones show the same.
@@ -87,6 +90,8 @@ pub struct Caches {
     pub root_ca_maps: Arc<Mirror<ConfigMap>>,
     /// CertificateSigningRequests.
     pub requests: Arc<Mirror<CertificateSigningRequest>>,
+    /// PodDisruptionBudgets.
+    pub budgets: Arc<Mirror<PodDisruptionBudget>>,
 }
 
 impl Default for Caches {
@@ -102,6 +107,7 @@ impl Default for Caches {
             service_accounts: Arc::new(Mirror::new(&[])),
             root_ca_maps: Arc::new(Mirror::new(&[])),
             requests: Arc::new(Mirror::new(&[])),
+            budgets: Arc::new(Mirror::new(&[])),
         }
     }
 }
@@ -129,6 +135,7 @@ impl Caches {
                 Watched::ServiceAccounts => self.service_accounts.synced().await,
                 Watched::RootCaMaps => self.root_ca_maps.synced().await,
                 Watched::Requests => self.requests.synced().await,
+                Watched::Budgets => self.budgets.synced().await,
             }
         }
     }
@@ -157,6 +164,9 @@ impl Caches {
             }
             Watched::Requests => {
                 feed(Api::all(client), all, trim::only_metadata, self.requests.clone()).boxed()
+            }
+            Watched::Budgets => {
+                feed(Api::all(client), all, trim::only_metadata, self.budgets.clone()).boxed()
             }
         }
     }

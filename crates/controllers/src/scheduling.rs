@@ -4,38 +4,39 @@
 //!    other from these, and bindings are written many at a time.
 //! 2. A decided pod counts on its node at once (assumed), so that the next decision sees it; a failed binding frees it.
 //! 3. Why a pod goes nowhere is written into its condition `PodScheduled`, and told as `FailedScheduling`.
+//! 4. A pod for which others have to go is promised their node (`status.nominatedNodeName`), and waits until they are
+//!    gone. They are deleted with their own grace period.
 //!
-//! Only pods with our scheduler's name are taken. Kubernetes: `pkg/scheduler/schedule_one.go`, `eventhandlers.go`.
+//! Only pods with our scheduler's name are taken. Kubernetes: `pkg/scheduler/schedule_one.go`.
 
-use crate::caches::{Change, Watched};
+mod calls;
+mod state;
+
+use crate::Shared;
+use crate::act::in_parallel;
+use crate::caches::Watched;
 use crate::events::{self, Recorder};
-use crate::{Shared, tolerate};
 use futures::FutureExt as _;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod};
-use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::{ObjectMeta, PartialObjectMeta, Status};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use objects::key::ObjectKey;
-use objects::pod;
-use scheduler::cluster::key_of;
-use scheduler::queue::{Attempt, ClusterEvent, Queue as Waiting};
-use scheduler::{Cluster, Decision, Unschedulable, pick};
+use scheduler::cluster::Ending;
+use scheduler::preempt::{Eviction, Victim};
+use scheduler::queue::Attempt;
+use scheduler::{Decision, Nomination, Unschedulable};
 use serde_json::{Value, json};
+use state::{SCHEDULER_NAME, State};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Kinds that this loop reads.
-pub(crate) const READS: &[Watched] = &[Watched::Nodes, Watched::Pods];
+pub(crate) const READS: &[Watched] = &[Watched::Nodes, Watched::Pods, Watched::Budgets];
 
-/// The name by which pods ask for us; a pod that asks for nobody gets us too.
-const SCHEDULER_NAME: &str = "default-scheduler";
-/// Bindings and condition writes in flight.
+/// Bindings, condition writes and evictions in flight.
 const CALLS_MAX: usize = 64;
 
 struct Loop {
@@ -43,12 +44,6 @@ struct Loop {
     recorder: Recorder,
     state: Mutex<State>,
     changed: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    cluster: Cluster,
-    waiting: Waiting,
 }
 
 /// Binds pods, for ever.
@@ -74,6 +69,8 @@ impl Loop {
             this.state().pod_changed(change, this.shared.now());
             this.changed.notify_one();
         });
+        let this = self.clone();
+        caches.budgets.listen(move |change| this.state().budget_changed(change));
     }
 
     async fn schedule(&self) -> Infallible {
@@ -109,16 +106,14 @@ impl Loop {
     fn act(&self, attempt: Attempt, decision: Decision) -> Option<BoxFuture<'_, ()>> {
         match decision {
             Decision::Node(node) => Some(self.bind(attempt, node).boxed()),
-            Decision::Unschedulable(why) => {
-                Some(self.say_why(attempt.pod, "Unschedulable", why.message).boxed())
-            }
+            Decision::Unschedulable(why) => Some(self.leave_waiting(attempt, why).boxed()),
             Decision::Gated => None,
         }
     }
 
     async fn bind(&self, attempt: Attempt, node: String) {
         let Attempt { key, pod, .. } = attempt;
-        match self.post_binding(&key, &pod, &node).await {
+        match calls::bind(&self.shared.client, &key, &pod, &node).await {
             Ok(()) => {
                 self.state().waiting.remove(&key);
                 let text = format!("Successfully assigned {}/{} to {node}", key.namespace, key.name);
@@ -126,58 +121,57 @@ impl Loop {
             }
             Err(error) => {
                 tracing::warn!(pod = %key, node, %error, "binding failed");
-                self.state().binding_failed(&key, &node, is_final(&error), self.shared.now());
+                self.state().binding_failed(&key, calls::is_final(&error), self.shared.now());
                 self.changed.notify_one();
             }
         }
     }
 
-    async fn post_binding(&self, key: &ObjectKey, pod: &Pod, node: &str) -> kube::Result<()> {
-        let binding = Binding {
-            metadata: ObjectMeta {
-                name: Some(key.name.clone()),
-                namespace: Some(key.namespace.clone()),
-                uid: pod.metadata.uid.clone(),
-                ..ObjectMeta::default()
-            },
-            target: ObjectReference {
-                api_version: Some("v1".into()),
-                kind: Some("Node".into()),
-                name: Some(node.to_string()),
-                ..ObjectReference::default()
-            },
-        };
-        let params = PostParams::default();
-        self.api(&key.namespace)
-            .create_subresource::<_, Value>("binding", &key.name, &params, &binding)
-            .await?;
-        Ok(())
-    }
-
-    async fn say_why(&self, pod: Arc<Pod>, reason: &str, message: String) {
-        self.recorder.warning(events::reference(pod.as_ref()), "FailedScheduling", message.clone());
-        if pod::condition(&pod, "PodScheduled")
-            .is_some_and(|c| c.status == "False" && c.message.as_ref() == Some(&message))
-        {
-            return;
+    async fn leave_waiting(&self, attempt: Attempt, why: Unschedulable) {
+        let Attempt { key, pod, .. } = attempt;
+        self.recorder.warning(events::reference(pod.as_ref()), "FailedScheduling", why.message.clone());
+        let status = calls::why_not(&pod, &why.message, &why.nomination, self.shared.now());
+        if let Some(status) = status {
+            self.patch_status(&key, pod.metadata.uid.as_deref(), status).await;
         }
-        let key = ObjectKey::of(&pod.metadata);
-        let condition = json!({
-            "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
-            "lastTransitionTime": self.shared.now()
-        });
-        let patch = Patch::Strategic(
-            json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}}),
-        );
-        let outcome = self.api(&key.namespace).patch_status(&key.name, &PatchParams::default(), &patch).await;
-        if let Err(error) = tolerate(outcome, |status: &Status| status.is_not_found() || status.is_conflict())
-        {
-            tracing::debug!(pod = %key, %error, "the condition PodScheduled is not written");
+        if let Nomination::Given(eviction) = why.nomination {
+            self.make_room(&key, &pod, eviction).await;
         }
     }
 
-    fn api(&self, namespace: &str) -> Api<PartialObjectMeta<Pod>> {
-        Api::namespaced(self.shared.client.clone(), namespace)
+    async fn make_room(&self, key: &ObjectKey, preemptor: &Pod, eviction: Eviction) {
+        let victims: Vec<&Victim> =
+            eviction.victims.iter().filter(|victim| victim.ending == Ending::Stays).collect();
+        tracing::info!(pod = %key, node = eviction.node, victims = victims.len(), "preempting");
+        let evict = |victim| self.evict(victim, preemptor, &eviction.node).boxed();
+        let outcomes = in_parallel(victims.into_iter().map(evict).collect()).await;
+        let spared: Vec<ObjectKey> = outcomes.into_iter().flatten().collect();
+        if !spared.is_empty() {
+            self.state().eviction_failed(key, &spared, self.shared.now());
+            self.changed.notify_one();
+        }
+        for displaced in &eviction.displaced {
+            self.patch_status(displaced, None, json!({"nominatedNodeName": null})).await;
+        }
+    }
+
+    /// Its name if it could not be evicted.
+    async fn evict(&self, victim: &Victim, preemptor: &Pod, node: &str) -> Option<ObjectKey> {
+        if let Err(error) = calls::evict(&self.shared.client, victim, self.shared.now()).await {
+            tracing::warn!(pod = %victim.key, node, %error, "preemption failed");
+            return Some(victim.key.clone());
+        }
+        let preemptor = preemptor.metadata.uid.as_deref().unwrap_or_default();
+        let text = format!("Preempted by pod {preemptor} on node {node}");
+        self.recorder.normal(reference(victim), "Preempted", text);
+        None
+    }
+
+    /// A status that cannot be written is written after the next attempt.
+    async fn patch_status(&self, key: &ObjectKey, uid: Option<&str>, status: Value) {
+        if let Err(error) = calls::patch_status(&self.shared.client, key, uid, status).await {
+            tracing::debug!(pod = %key, %error, "why it waits is not written");
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -185,169 +179,13 @@ impl Loop {
     }
 }
 
-impl State {
-    /// Decides on the next pod, and counts it where it goes.
-    fn next(&mut self, now: Timestamp) -> Option<(Attempt, Decision)> {
-        let attempt = self.waiting.pop(now)?;
-        let decision = pick(&attempt.pod, &self.cluster);
-        match &decision {
-            Decision::Node(node) => self.cluster.assume(&attempt.pod, node),
-            Decision::Unschedulable(why) => self.waiting.failed(&attempt.key, Unschedulable::clone(why), now),
-            // A change of the pod brings it back.
-            Decision::Gated => self.waiting.remove(&attempt.key),
-        }
-        Some((attempt, decision))
-    }
-
-    fn binding_failed(&mut self, key: &ObjectKey, node: &str, is_final: bool, now: Timestamp) {
-        self.cluster.forget(key);
-        match is_final {
-            true => self.waiting.remove(key),
-            false => self.waiting.error(key, now),
-        }
-        self.waiting.wake(&ClusterEvent::PodRemoved { node: node.to_string() }, now);
-    }
-
-    fn node_changed(&mut self, change: &Change<'_, Node>, now: Timestamp) {
-        match (change.old, change.new) {
-            (old, Some(new)) => {
-                self.cluster.set_node(new.clone());
-                if let Some(event) = ClusterEvent::between(old.map(Arc::as_ref), new) {
-                    self.waiting.wake(&event, now);
-                }
-            }
-            (Some(old), None) => self.cluster.remove_node(objects::node::name(old)),
-            (None, None) => {}
-        }
-    }
-
-    fn pod_changed(&mut self, change: &Change<'_, Pod>, now: Timestamp) {
-        let Some(pod) = change.latest() else { return };
-        let Some(key) = key_of(pod) else { return };
-        match change.new {
-            Some(new) => {
-                self.cluster.add_pod(new);
-                match is_to_be_bound(new) && !self.is_decided(&key, new) {
-                    true => self.waiting.push(new.clone(), now),
-                    false if pod::node_name(new).is_some() || pod::is_terminating(new) => {
-                        self.waiting.remove(&key)
-                    }
-                    false => {}
-                }
-            }
-            None => {
-                self.cluster.remove_pod(&key);
-                self.waiting.remove(&key);
-            }
-        }
-        if let Some(node) = freed_node(change) {
-            self.waiting.wake(&ClusterEvent::PodRemoved { node: node.to_string() }, now);
-        }
-    }
-
-    /// Whether the pod has a node already, though the watch does not show it yet.
-    fn is_decided(&self, key: &ObjectKey, pod: &Pod) -> bool {
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        self.cluster.placed(key).is_some_and(|placed| placed.uid == uid)
-    }
-}
-
-/// Whether the pod waits for this scheduler.
-fn is_to_be_bound(pod: &Pod) -> bool {
-    let asks_for =
-        pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(SCHEDULER_NAME);
-    asks_for == SCHEDULER_NAME
-        && pod::node_name(pod).is_none()
-        && !pod::is_terminating(pod)
-        && !pod::is_terminal(pod)
-}
-
-/// The node on which a pod has just ended or from which it has gone.
-fn freed_node<'a>(change: &Change<'a, Pod>) -> Option<&'a str> {
-    let old = change.old.filter(|old| !pod::is_terminal(old))?;
-    let has_ended = change.new.is_none_or(|new| pod::is_terminal(new));
-    pod::node_name(old).filter(|_| has_ended)
-}
-
-/// The pod is gone, or has a node: the watch tells which.
-fn is_final(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_not_found() || status.is_conflict())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pod(name: &str, node: Option<&str>, phase: &str) -> Arc<Pod> {
-        let cpu = json!({"requests": {"cpu": "1"}});
-        Arc::new(
-            serde_json::from_value(json!({
-                "metadata": {"namespace": "a", "name": name, "uid": name},
-                "spec": {"nodeName": node, "containers": [{"name": "c", "resources": cpu}]},
-                "status": {"phase": phase}
-            }))
-            .unwrap(),
-        )
-    }
-
-    fn node(name: &str) -> Arc<Node> {
-        Arc::new(
-            serde_json::from_value(json!({
-                "metadata": {"name": name}, "status": {"allocatable": {"cpu": "1", "pods": "10"}}
-            }))
-            .unwrap(),
-        )
-    }
-
-    fn added<T>(new: &Arc<T>) -> Change<'_, T> {
-        Change { old: None, new: Some(new) }
-    }
-
-    fn decided(state: &mut State, now: Timestamp) -> Option<String> {
-        state.next(now).map(|(_, decision)| match decision {
-            Decision::Node(node) => node,
-            Decision::Unschedulable(_) => "nowhere".to_string(),
-            Decision::Gated => "gated".to_string(),
-        })
-    }
-
-    #[test]
-    fn a_decision_counts_at_once_and_a_failed_binding_is_tried_again() {
-        let (mut state, now) = (State::default(), Timestamp::UNIX_EPOCH);
-        state.node_changed(&added(&node("n1")), now);
-        let (p, q) = (pod("p", None, "Pending"), pod("q", None, "Pending"));
-        state.pod_changed(&added(&p), now);
-        state.pod_changed(&added(&q), now);
-        assert_eq!(decided(&mut state, now).as_deref(), Some("n1"));
-        assert_eq!(decided(&mut state, now).as_deref(), Some("nowhere"));
-        // A late event of the decided pod changes nothing.
-        state.pod_changed(&Change { old: Some(&p), new: Some(&p) }, now);
-        assert_eq!(decided(&mut state, now), None);
-        let later = now + jiff::SignedDuration::from_secs(60);
-        state.binding_failed(&ObjectKey::new("a", "p"), "n1", true, later);
-        assert_eq!(decided(&mut state, later).as_deref(), Some("n1"), "q has the room now");
-    }
-
-    #[test]
-    fn a_pod_that_ends_makes_room() {
-        let (mut state, now) = (State::default(), Timestamp::UNIX_EPOCH);
-        state.node_changed(&added(&node("n1")), now);
-        let old = pod("old", Some("n1"), "Running");
-        state.pod_changed(&added(&old), now);
-        state.pod_changed(&added(&pod("p", None, "Pending")), now);
-        assert_eq!(decided(&mut state, now).as_deref(), Some("nowhere"));
-        let ended = pod("old", Some("n1"), "Succeeded");
-        let later = now + jiff::SignedDuration::from_secs(60);
-        state.pod_changed(&Change { old: Some(&old), new: Some(&ended) }, later);
-        assert_eq!(decided(&mut state, later).as_deref(), Some("n1"));
-    }
-
-    #[test]
-    fn pods_of_other_schedulers_are_left_alone() {
-        let mut other = pod("p", None, "Pending").as_ref().clone();
-        other.spec.as_mut().unwrap().scheduler_name = Some("mine".into());
-        assert!(!is_to_be_bound(&other));
-        assert!(!is_to_be_bound(&pod("p", Some("n1"), "Pending")));
-        assert!(is_to_be_bound(&pod("p", None, "Pending")));
+fn reference(victim: &Victim) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Pod".into()),
+        namespace: Some(victim.key.namespace.clone()),
+        name: Some(victim.key.name.clone()),
+        uid: Some(victim.uid.clone()),
+        ..ObjectReference::default()
     }
 }

@@ -153,13 +153,13 @@ impl Cluster {
     }
 
     /// Where a pod is counted.
-    pub fn placed(&self, key: &ObjectKey) -> Option<&Placed> {
-        self.pods.get(key).map(Arc::as_ref)
+    pub fn placed(&self, key: &ObjectKey) -> Option<&Arc<Placed>> {
+        self.pods.get(key)
     }
 
     /// Where a pod waits for the room of others.
-    pub fn nominated(&self, key: &ObjectKey) -> Option<&Placed> {
-        self.nominated.get(key).map(Arc::as_ref)
+    pub fn nominated(&self, key: &ObjectKey) -> Option<&Arc<Placed>> {
+        self.nominated.get(key)
     }
 
     fn place(&mut self, key: ObjectKey, mut placed: Placed) {

@@ -13,14 +13,16 @@
 //! 1. A pod is in at most one place.
 //! 2. What happens while an attempt is in flight is not lost: a failed attempt that it concerns goes to back-off.
 //! 3. Nobody is forgotten: after [`LONGEST_SLEEP`] an unschedulable pod is tried without any event.
+//! 4. An event of a node costs nothing for those who wait for other nodes.
 //!
 //! `now` is an argument. Kubernetes: backend/queue/scheduling_queue.go.
 
 mod event;
 
-pub use event::{ClusterEvent, NodeChanges};
+pub use event::{ClusterEvent, Interest, NodeChanges};
 
 use crate::cluster::key_of;
+use crate::demand::Demand;
 use crate::filter::node_affinity::{Eligible, eligible};
 use crate::why::Unschedulable;
 use jiff::{SignedDuration, Timestamp};
@@ -40,6 +42,9 @@ pub const LONGEST_BACK_OFF: SignedDuration = SignedDuration::from_secs(10);
 /// Kubernetes: DefaultPodMaxInUnschedulablePodsDuration.
 pub const LONGEST_SLEEP: SignedDuration = SignedDuration::from_secs(5 * 60);
 
+/// Events that are kept during one attempt; after more of them it is tried again whatever they were.
+const MEANWHILE_MAX: usize = 64;
+
 /// Pods that wait for a node.
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -47,6 +52,17 @@ pub struct Queue {
     active: BTreeSet<Rank>,
     /// By the moment at which the back-off ends.
     backing_off: BTreeSet<(Timestamp, ObjectKey)>,
+    in_flight: BTreeSet<ObjectKey>,
+    asleep: Asleep,
+}
+
+/// Unschedulable pods, by what can wake them.
+#[derive(Debug, Default)]
+struct Asleep {
+    by_time: BTreeSet<(Timestamp, ObjectKey)>,
+    /// Those who name their nodes.
+    by_node: BTreeMap<String, BTreeSet<ObjectKey>>,
+    anywhere: BTreeSet<ObjectKey>,
 }
 
 /// A pod that is to be tried now.
@@ -64,7 +80,7 @@ pub struct Attempt {
 struct Waiting {
     pod: Arc<Pod>,
     rank: Rank,
-    pins: Eligible,
+    interest: Interest,
     failures: u32,
     place: Place,
 }
@@ -78,11 +94,12 @@ enum Place {
 }
 
 /// The order of attempts: important first, daemons before others (a node without its daemons is of no use to
-/// them), then who waits longest.
+/// them), then who was created first, then who came first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     priority: Reverse<i32>,
     daemon: Reverse<bool>,
+    created: Option<Timestamp>,
     since: Timestamp,
     key: ObjectKey,
 }
@@ -105,12 +122,8 @@ impl Queue {
 
     /// A pod is bound or gone.
     pub fn remove(&mut self, key: &ObjectKey) {
-        if let Some(waiting) = self.waiting.remove(key) {
-            self.active.remove(&waiting.rank);
-            if let Place::BackOff { until } = waiting.place {
-                self.backing_off.remove(&(until, key.clone()));
-            }
-        }
+        self.leave(key);
+        self.waiting.remove(key);
     }
 
     /// The next pod to try; it is in flight until [`Queue::remove`], [`Queue::failed`] or [`Queue::error`].
@@ -119,6 +132,7 @@ impl Queue {
         let rank = self.active.pop_first()?;
         let waiting = self.waiting.get_mut(&rank.key)?;
         waiting.place = Place::InFlight { meanwhile: Vec::new() };
+        self.in_flight.insert(rank.key.clone());
         Some(Attempt { key: rank.key, pod: waiting.pod.clone(), number: waiting.failures + 1 })
     }
 
@@ -127,10 +141,10 @@ impl Queue {
         let Some(waiting) = self.waiting.get_mut(key) else { return };
         let Place::InFlight { meanwhile } = &waiting.place else { return };
         waiting.failures = waiting.failures.saturating_add(1);
-        let missed = meanwhile.iter().any(|event| event.concerns(&why.refused_by, &waiting.pins));
-        waiting.place = Place::Unschedulable { since: now, why };
-        if missed {
+        if meanwhile.iter().any(|event| event.concerns(&waiting.interest, &why)) {
             self.back_off(key, now, now);
+        } else {
+            self.sleep(key, why, now);
         }
     }
 
@@ -143,16 +157,32 @@ impl Queue {
         }
     }
 
+    /// What it sleeps for will not come, an eviction that failed for instance: tried again after the back-off.
+    pub fn reconsider(&mut self, key: &ObjectKey, now: Timestamp) {
+        if let Some(Place::Unschedulable { since, .. }) = self.waiting.get(key).map(|waiting| &waiting.place)
+        {
+            self.back_off(key, *since, now);
+        }
+    }
+
     /// Something happened: whoever was refused for what it changes is tried again.
     pub fn wake(&mut self, event: &ClusterEvent, now: Timestamp) {
+        for key in &self.in_flight {
+            if let Some(Waiting { place: Place::InFlight { meanwhile }, .. }) = self.waiting.get_mut(key)
+                && !meanwhile.contains(event)
+            {
+                let full = meanwhile.len() >= MEANWHILE_MAX;
+                meanwhile.push(if full { ClusterEvent::PodChanged } else { event.clone() });
+                meanwhile.truncate(MEANWHILE_MAX + 1);
+            }
+        }
         let mut woken = Vec::new();
-        for (key, waiting) in &mut self.waiting {
-            match &mut waiting.place {
-                Place::InFlight { meanwhile } if !meanwhile.contains(event) => meanwhile.push(event.clone()),
-                Place::Unschedulable { since, why } if event.concerns(&why.refused_by, &waiting.pins) => {
-                    woken.push((key.clone(), *since));
-                }
-                _ => {}
+        for key in self.asleep.within_reach_of(event.node()) {
+            if let Some(waiting) = self.waiting.get(key)
+                && let Place::Unschedulable { since, why } = &waiting.place
+                && event.concerns(&waiting.interest, why)
+            {
+                woken.push((key.clone(), *since));
             }
         }
         for (key, since) in woken {
@@ -167,11 +197,8 @@ impl Queue {
             return Some(first.since);
         }
         let backing_off = self.backing_off.first().map(|(until, _)| *until);
-        let asleep = self.waiting.values().filter_map(|waiting| match waiting.place {
-            Place::Unschedulable { since, .. } => Some(later(since, LONGEST_SLEEP)),
-            _ => None,
-        });
-        asleep.chain(backing_off).min()
+        let asleep = self.asleep.by_time.first().map(|(since, _)| later(*since, LONGEST_SLEEP));
+        asleep.into_iter().chain(backing_off).min()
     }
 
     /// How many pods wait, in whatever place.
@@ -187,7 +214,7 @@ impl Queue {
     fn start(&mut self, key: ObjectKey, pod: Arc<Pod>, now: Timestamp) {
         let waiting = Waiting {
             rank: Rank::of(&pod, key.clone(), now),
-            pins: pins(&pod),
+            interest: Interest::of(&pod),
             pod,
             failures: 0,
             place: Place::Active,
@@ -199,26 +226,28 @@ impl Queue {
     /// Another spec: what was found out about the old one is worth nothing.
     fn change(&mut self, key: &ObjectKey, pod: Arc<Pod>, now: Timestamp) {
         let Some(waiting) = self.waiting.get_mut(key) else { return };
-        let rank = Rank::of(&pod, key.clone(), waiting.rank.since);
-        let before = std::mem::replace(&mut waiting.rank, rank.clone());
-        waiting.pins = pins(&pod);
-        waiting.pod = pod;
         match &mut waiting.place {
-            Place::Active => {
-                self.active.remove(&before);
-                self.active.insert(rank);
-            }
             Place::InFlight { meanwhile } => meanwhile.push(ClusterEvent::PodChanged),
+            Place::Active => drop(self.active.remove(&waiting.rank)),
+            Place::BackOff { .. } => {}
             Place::Unschedulable { since, .. } => {
                 let since = *since;
                 self.back_off(key, since, now);
             }
-            Place::BackOff { .. } => {}
+        }
+        let Some(waiting) = self.waiting.get_mut(key) else { return };
+        self.active.remove(&waiting.rank);
+        waiting.rank = Rank::of(&pod, key.clone(), waiting.rank.since);
+        waiting.interest = Interest::of(&pod);
+        waiting.pod = pod;
+        if matches!(waiting.place, Place::Active) {
+            self.active.insert(waiting.rank.clone());
         }
     }
 
     /// To back-off counted from the last attempt, or straight to the active ones if it is over.
     fn back_off(&mut self, key: &ObjectKey, attempted: Timestamp, now: Timestamp) {
+        self.leave(key);
         let Some(waiting) = self.waiting.get_mut(key) else { return };
         let until = later(attempted, back_off_after(waiting.failures));
         if until <= now {
@@ -230,29 +259,85 @@ impl Queue {
     }
 
     fn activate(&mut self, key: &ObjectKey) {
+        self.leave(key);
         if let Some(waiting) = self.waiting.get_mut(key) {
             waiting.place = Place::Active;
             self.active.insert(waiting.rank.clone());
         }
     }
 
+    fn sleep(&mut self, key: &ObjectKey, why: Unschedulable, now: Timestamp) {
+        self.leave(key);
+        if let Some(waiting) = self.waiting.get_mut(key) {
+            self.asleep.insert(key, now, &waiting.interest);
+            waiting.place = Place::Unschedulable { since: now, why };
+        }
+    }
+
+    /// Takes a pod out of the list of its place.
+    fn leave(&mut self, key: &ObjectKey) {
+        let Some(waiting) = self.waiting.get(key) else { return };
+        match waiting.place {
+            Place::Active => drop(self.active.remove(&waiting.rank)),
+            Place::BackOff { until } => drop(self.backing_off.remove(&(until, key.clone()))),
+            Place::InFlight { .. } => drop(self.in_flight.remove(key)),
+            Place::Unschedulable { since, .. } => self.asleep.remove(key, since, &waiting.interest),
+        }
+    }
+
     fn wake_in_time(&mut self, now: Timestamp) {
-        while let Some((until, _)) = self.backing_off.first()
+        while let Some((until, key)) = self.backing_off.first()
             && *until <= now
-            && let Some((_, key)) = self.backing_off.pop_first()
         {
+            let key = key.clone();
             self.activate(&key);
         }
-        let overslept = |waiting: &Waiting| matches!(waiting.place, Place::Unschedulable { since, .. } if later(since, LONGEST_SLEEP) <= now);
-        let keys: Vec<ObjectKey> = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| overslept(waiting))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in keys {
+        while let Some((since, key)) = self.asleep.by_time.first()
+            && later(*since, LONGEST_SLEEP) <= now
+        {
+            let key = key.clone();
             self.activate(&key);
         }
+    }
+}
+
+impl Asleep {
+    fn insert(&mut self, key: &ObjectKey, since: Timestamp, interest: &Interest) {
+        self.by_time.insert((since, key.clone()));
+        match &interest.pins {
+            Eligible::Named(nodes) => nodes.iter().for_each(|node| {
+                self.by_node.entry(node.clone()).or_default().insert(key.clone());
+            }),
+            Eligible::All | Eligible::Conflict => drop(self.anywhere.insert(key.clone())),
+        }
+    }
+
+    fn remove(&mut self, key: &ObjectKey, since: Timestamp, interest: &Interest) {
+        self.by_time.remove(&(since, key.clone()));
+        self.anywhere.remove(key);
+        if let Eligible::Named(nodes) = &interest.pins {
+            for node in nodes {
+                let Some(keys) = self.by_node.get_mut(node) else { continue };
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.by_node.remove(node);
+                }
+            }
+        }
+    }
+
+    fn within_reach_of<'a>(&'a self, node: Option<&str>) -> Box<dyn Iterator<Item = &'a ObjectKey> + 'a> {
+        match node {
+            Some(node) => Box::new(self.by_node.get(node).into_iter().flatten().chain(&self.anywhere)),
+            None => Box::new(self.by_time.iter().map(|(_, key)| key)),
+        }
+    }
+}
+
+impl Interest {
+    fn of(pod: &Pod) -> Self {
+        let pins = pod.spec.as_ref().map_or(Eligible::All, eligible);
+        Self { pins, demand: Demand::of(pod) }
     }
 }
 
@@ -261,7 +346,8 @@ impl Rank {
         let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
         let owner = objects::owner::controller_of(&pod.metadata);
         let daemon = owner.is_some_and(|owner| owner.kind == "DaemonSet");
-        Self { priority: Reverse(priority), daemon: Reverse(daemon), since, key }
+        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        Self { priority: Reverse(priority), daemon: Reverse(daemon), created, since, key }
     }
 }
 
@@ -273,10 +359,6 @@ fn back_off_after(failures: u32) -> SignedDuration {
 
 fn later(from: Timestamp, duration: SignedDuration) -> Timestamp {
     from.checked_add(duration).unwrap_or(Timestamp::MAX)
-}
-
-fn pins(pod: &Pod) -> Eligible {
-    pod.spec.as_ref().map_or(Eligible::All, eligible)
 }
 
 /// Whether a decision about one holds for the other.

@@ -7,6 +7,9 @@ use crate::filter::{Cure, Plugin, Refusal};
 use crate::preempt::{Eviction, Preemption};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The reason of a node that holds as many pods as it may.
+pub const TOO_MANY_PODS: &str = "Too many pods";
+
 /// A pod that no node takes now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unschedulable {

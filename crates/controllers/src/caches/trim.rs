@@ -24,7 +24,7 @@ pub(super) fn field_owners<K: kube::Resource>(object: &mut K) {
 }
 
 /// What placement, scheduling and eviction read stays: names, labels, owners, affinity, tolerations, requests, ports,
-/// phase, reason and conditions.
+/// phase, reason, conditions and the promised node.
 pub(super) fn pod(pod: &mut Pod) {
     metadata(&mut pod.metadata);
     if let Some(spec) = &mut pod.spec {
@@ -43,6 +43,7 @@ pub(super) fn pod(pod: &mut Pod) {
             reason: status.reason.take(),
             conditions: status.conditions.take(),
             start_time: status.start_time.take(),
+            nominated_node_name: status.nominated_node_name.take(),
             host_ip: status.host_ip.take(),
             pod_ip: status.pod_ip.take(),
             ..PodStatus::default()

@@ -7,4 +7,5 @@ mod daemons;
 mod faults;
 mod garbage;
 mod nodes;
+mod scheduling;
 mod world;

@@ -6,11 +6,12 @@
 use super::{Plugin, Refusal};
 use crate::Asking;
 use crate::cluster::NodeState;
+use crate::why::TOO_MANY_PODS;
 
 pub(super) fn refuses(asking: &Asking<'_>, node: &NodeState) -> Option<Refusal> {
     let mut reasons = Vec::new();
     if node.pods().len() as i128 + 1 > node.allocatable("pods") {
-        reasons.push("Too many pods".to_string());
+        reasons.push(TOO_MANY_PODS.to_string());
     }
     for (resource, amount) in asking.demand.resources.iter().filter(|(name, _)| is_counted(name)) {
         if *amount > 0 && *amount > node.allocatable(resource) - node.requested(resource) {

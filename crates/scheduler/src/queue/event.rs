@@ -1,12 +1,17 @@
 //! What happens in a cluster, seen by a pod that waits: could it change the answer?
 //!
 //! Each rule is woken by what it reads, and a pod that names its nodes only by events of these nodes.
-//! Kubernetes: `EventsToRegister` of each plugin.
+//! Kubernetes: `EventsToRegister` of each plugin, with its queueing hints.
 
+use crate::cluster::Placed;
+use crate::demand::Demand;
 use crate::filter::Plugin;
 use crate::filter::node_affinity::Eligible;
+use crate::why::{TOO_MANY_PODS, Unschedulable};
 use k8s_openapi::api::core::v1::{Node, Taint};
-use std::collections::{BTreeMap, BTreeSet};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Something that may let a waiting pod find a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +28,22 @@ pub enum ClusterEvent {
         /// In what.
         changes: NodeChanges,
     },
-    /// A pod left a node, or its end set free what it had.
+    /// A pod left a node, its end set free what it had, or the promise of the node was withdrawn from it.
     PodRemoved {
-        /// From where.
-        node: String,
+        /// What it had, and where.
+        pod: Arc<Placed>,
     },
     /// The waiting pod itself changed while it was tried.
     PodChanged,
+}
+
+/// A pod that waits, as far as events concern it.
+#[derive(Debug)]
+pub struct Interest {
+    /// The nodes that come into question.
+    pub pins: Eligible,
+    /// What it would take.
+    pub demand: Demand,
 }
 
 /// What of a node changed.
@@ -59,29 +73,44 @@ impl ClusterEvent {
         (changes != NodeChanges::default()).then_some(Self::NodeChanged { node, changes })
     }
 
-    /// Whether it could change a refusal by these rules, for a pod that may go to these nodes. A refusal by no
-    /// rule is open to any change.
-    pub fn concerns(&self, refused_by: &BTreeSet<Plugin>, pins: &Eligible) -> bool {
-        let here = match (self.node(), pins) {
-            (Some(node), Eligible::Named(names)) => names.contains(node),
-            _ => true,
+    /// What the difference between two states of one pod means for those who wait.
+    pub fn of_pod(before: Option<&Arc<Placed>>, after: Option<&Arc<Placed>>) -> Option<Self> {
+        let before = before?;
+        let stays = |after: &Arc<Placed>| {
+            (&after.node, &after.demand, &after.labels) == (&before.node, &before.demand, &before.labels)
         };
-        here && (refused_by.is_empty() || refused_by.iter().any(|plugin| self.is_read_by(*plugin)))
+        (!after.is_some_and(stays)).then(|| Self::PodRemoved { pod: before.clone() })
     }
 
-    fn node(&self) -> Option<&str> {
+    /// The node where it happened; none if that is everywhere.
+    pub fn node(&self) -> Option<&str> {
         match self {
-            Self::NodeAdded { node } | Self::NodeChanged { node, .. } | Self::PodRemoved { node } => {
-                Some(node)
-            }
+            Self::NodeAdded { node } | Self::NodeChanged { node, .. } => Some(node),
+            Self::PodRemoved { pod } => Some(&pod.node),
             Self::PodChanged => None,
         }
     }
 
-    fn is_read_by(&self, plugin: Plugin) -> bool {
+    /// Whether it could change this refusal of a pod. A refusal by no rule is open to any change.
+    pub fn concerns(&self, waiting: &Interest, why: &Unschedulable) -> bool {
+        let here = match (self.node(), &waiting.pins) {
+            (Some(node), Eligible::Named(names)) => names.contains(node),
+            _ => true,
+        };
+        let helps = |plugin: &Plugin| self.is_read_by(*plugin, waiting, why);
+        here && (why.refused_by.is_empty() || why.refused_by.iter().any(helps))
+    }
+
+    fn is_read_by(&self, plugin: Plugin, waiting: &Interest, why: &Unschedulable) -> bool {
         match self {
             Self::NodeAdded { .. } | Self::PodChanged => true,
-            Self::PodRemoved { .. } => matches!(plugin, Plugin::NodePorts | Plugin::NodeResourcesFit),
+            Self::PodRemoved { pod } => match plugin {
+                Plugin::NodePorts => frees_port(pod, &waiting.demand),
+                Plugin::NodeResourcesFit => {
+                    frees_resource(pod, &waiting.demand) || why.reasons.contains_key(TOO_MANY_PODS)
+                }
+                _ => false,
+            },
             Self::NodeChanged { changes, .. } => match plugin {
                 Plugin::NodeUnschedulable => changes.unschedulable,
                 Plugin::TaintToleration => changes.taints,
@@ -93,6 +122,14 @@ impl ClusterEvent {
     }
 }
 
+fn frees_port(gone: &Placed, wanted: &Demand) -> bool {
+    gone.demand.ports.iter().any(|freed| wanted.ports.iter().any(|port| port.conflicts(freed)))
+}
+
+fn frees_resource(gone: &Placed, wanted: &Demand) -> bool {
+    wanted.resources.keys().any(|resource| gone.demand.resources.contains_key(resource))
+}
+
 fn labels(node: &Node) -> Option<&BTreeMap<String, String>> {
     node.metadata.labels.as_ref()
 }
@@ -101,9 +138,7 @@ fn taints(node: &Node) -> &[Taint] {
     node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
 }
 
-fn allocatable(
-    node: &Node,
-) -> Option<&BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>> {
+fn allocatable(node: &Node) -> Option<&BTreeMap<String, Quantity>> {
     node.status.as_ref().and_then(|status| status.allocatable.as_ref())
 }
 

@@ -42,6 +42,14 @@ fn pop(queue: &mut Queue, now: i64) -> Option<String> {
     queue.pop(at(now)).map(|attempt| attempt.key.name)
 }
 
+/// A pod of this spec leaves a node.
+fn removed(node: &str, mut spec: serde_json::Value) -> ClusterEvent {
+    spec["nodeName"] = node.into();
+    let mut cluster = crate::Cluster::new();
+    cluster.add_pod(&pod("gone", spec));
+    ClusterEvent::of_pod(cluster.placed(&key("gone")), None).unwrap()
+}
+
 fn node_changed(node: &str, changes: NodeChanges) -> ClusterEvent {
     ClusterEvent::NodeChanged { node: node.into(), changes }
 }
@@ -59,11 +67,17 @@ fn important_pods_come_first_then_daemons_then_the_longest_waiting() {
         Some(vec![objects::owner::controller_reference("apps/v1", "DaemonSet", "ds", "uid-ds")]);
     queue.push(plain("early"), at(0));
     queue.push(plain("late"), at(2));
+    // Two that a restart finds: who was created first goes first, though it was listed last.
+    for (name, created) in [("younger", "2026-01-02T00:00:00Z"), ("older", "2026-01-01T00:00:00Z")] {
+        let mut listed = Pod::clone(&plain(name));
+        listed.metadata.creation_timestamp = Some(serde_json::from_value(json!(created)).unwrap());
+        queue.push(Arc::new(listed), at(1));
+    }
     queue.push(Arc::new(daemon), at(3));
     queue.push(pod("critical", json!({"containers": [], "priority": 2_000_001_000})), at(4));
     let order: Vec<_> = std::iter::from_fn(|| pop(&mut queue, 5)).collect();
-    assert_eq!(order, ["critical", "daemon", "early", "late"]);
-    assert_eq!(queue.len(), 4, "they are in flight, not gone");
+    assert_eq!(order, ["critical", "daemon", "early", "late", "older", "younger"]);
+    assert_eq!(queue.len(), 6, "they are in flight, not gone");
 }
 
 #[test]
@@ -90,12 +104,62 @@ fn an_unschedulable_pod_sleeps_until_what_refused_it_changes() {
     queue.push(plain("p"), at(0));
     queue.pop(at(0)).unwrap();
     queue.failed(&key("p"), refused_by(&[Plugin::TaintToleration]), at(0));
-    for event in [node_changed("n1", LABELS), ClusterEvent::PodRemoved { node: "n1".into() }] {
+    for event in [node_changed("n1", LABELS), removed("n1", json!({"containers": []}))] {
         queue.wake(&event, at(20));
         assert_eq!(pop(&mut queue, 20), None, "{event:?}");
     }
     queue.wake(&node_changed("n1", TAINTS), at(20));
     assert_eq!(pop(&mut queue, 20), Some("p".into()), "its back-off has long passed");
+}
+
+/// Whether the end of one pod wakes another that was refused by this rule.
+fn check_hint(plugin: Plugin, waits: serde_json::Value, gone: serde_json::Value, expected: bool) {
+    let mut queue = Queue::default();
+    queue.push(pod("p", waits.clone()), at(0));
+    queue.pop(at(0)).unwrap();
+    queue.failed(&key("p"), refused_by(&[plugin]), at(0));
+    queue.wake(&removed("n1", gone.clone()), at(20));
+    assert_eq!(pop(&mut queue, 20).is_some(), expected, "{plugin:?} {waits} {gone}");
+}
+
+#[test]
+fn the_end_of_a_pod_wakes_those_who_lack_what_it_had() {
+    let port =
+        |port: u16| json!({"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": port}]}]});
+    let asks =
+        |resource: &str| json!({"containers": [{"name": "c", "resources": {"requests": {resource: "1"}}}]});
+    check_hint(Plugin::NodePorts, port(80), port(80), true);
+    check_hint(Plugin::NodePorts, port(80), port(81), false);
+    check_hint(Plugin::NodePorts, port(80), asks("cpu"), false);
+    check_hint(Plugin::NodeResourcesFit, asks("cpu"), asks("cpu"), true);
+    check_hint(Plugin::NodeResourcesFit, asks("cpu"), asks("memory"), false);
+    check_hint(Plugin::NodeResourcesFit, asks("example.com/gpu"), asks("cpu"), false);
+    check_hint(Plugin::TaintToleration, asks("cpu"), asks("cpu"), false);
+}
+
+#[test]
+fn any_pod_frees_a_place_where_there_were_too_many() {
+    let mut queue = Queue::default();
+    queue.push(plain("p"), at(0));
+    queue.pop(at(0)).unwrap();
+    let mut why = refused_by(&[Plugin::NodeResourcesFit]);
+    why.reasons.insert("Too many pods".into(), 1);
+    queue.failed(&key("p"), why, at(0));
+    queue.wake(&removed("n1", json!({"containers": []})), at(20));
+    assert_eq!(pop(&mut queue, 20), Some("p".into()));
+}
+
+#[test]
+fn a_failed_eviction_is_tried_again_after_the_back_off() {
+    let mut queue = Queue::default();
+    queue.push(plain("p"), at(0));
+    queue.pop(at(0)).unwrap();
+    queue.failed(&key("p"), refused_by(&[Plugin::NodeResourcesFit]), at(0));
+    queue.reconsider(&key("p"), at(0));
+    assert_eq!((pop(&mut queue, 0), queue.next_wake()), (None, Some(at(1))));
+    assert_eq!(pop(&mut queue, 1), Some("p".into()));
+    queue.reconsider(&key("p"), at(1));
+    assert_eq!(pop(&mut queue, 1), None, "it is in flight");
 }
 
 #[test]
@@ -104,8 +168,8 @@ fn a_wake_up_waits_for_the_rest_of_the_back_off() {
     queue.push(plain("p"), at(0));
     for now in [0, 10] {
         queue.pop(at(now)).unwrap();
-        queue.failed(&key("p"), refused_by(&[Plugin::NodePorts]), at(now));
-        queue.wake(&ClusterEvent::PodRemoved { node: "n1".into() }, at(now));
+        queue.failed(&key("p"), refused_by(&[Plugin::TaintToleration]), at(now));
+        queue.wake(&node_changed("n1", TAINTS), at(now));
         assert_eq!(pop(&mut queue, now), None);
     }
     assert_eq!(queue.next_wake(), Some(at(12)), "two failures: two seconds");
