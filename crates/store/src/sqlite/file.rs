@@ -129,6 +129,8 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
     }
     let tally = read_tally(&connection).map_err(known)?;
     let (changes, live) = read_log(path, &connection, tally)?;
+    // From here on the file is trusted: its log may be moved into it.
+    keep_log(&connection, false).map_err(known)?;
     let mut history = History::restored(options.limits, tally.current, live, tally.floor);
     let forgotten = history.apply(changes, Instant::now());
     let mut database = Database { file: path.into(), connection, tally, log_bytes: 0, _lock: lock };
@@ -210,7 +212,7 @@ impl Database {
     /// page cache and the log on the disk may differ.
     pub(super) fn abandon(&mut self) {
         // Without it SQLite would try a checkpoint at the end; that could not lose what was answered either.
-        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        let _ = keep_log(&self.connection, true);
     }
 
     fn failure(&self, error: rusqlite::Error) -> Failure {
@@ -259,6 +261,7 @@ fn connect(path: &Path, quota: Option<u64>) -> rusqlite::Result<Connection> {
     let _ = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    keep_log(&connection, true)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
@@ -272,6 +275,11 @@ fn connect(path: &Path, quota: Option<u64>) -> rusqlite::Result<Connection> {
         connection.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))?;
     }
     Ok(connection)
+}
+
+/// Whether closing the connection leaves the write-ahead log as it is; else it is moved into the file then.
+fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
 /// Makes the tables of a new file; refuses one that is not ours or of another format.

@@ -29,6 +29,15 @@ pub enum OpenError {
         /// The store's file.
         file: PathBuf,
     },
+    /// Nobody may write there.
+    #[error(
+        "{}: its file system is read-only: make it writable, or choose another data folder",
+        file.display()
+    )]
+    ReadOnly {
+        /// The store's file.
+        file: PathBuf,
+    },
     /// Some other program's file, or none of SQLite's at all.
     #[error("{}: not a store of everynode: choose another data folder, or move the file away", file.display())]
     Foreign {
@@ -89,7 +98,8 @@ pub enum OpenError {
 pub(super) fn io_error(path: &Path, source: std::io::Error) -> OpenError {
     let file = path.to_path_buf();
     match source.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => OpenError::Permission { file },
+        ErrorKind::PermissionDenied => OpenError::Permission { file },
+        ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly { file },
         ErrorKind::NotFound | ErrorKind::NotADirectory => OpenError::NoFolder { file },
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OpenError::Full { file },
         _ => OpenError::Io { file, source },

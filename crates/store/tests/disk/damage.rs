@@ -132,6 +132,25 @@ async fn a_log_without_its_file_is_refused() {
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
 }
 
+#[tokio::test]
+async fn a_file_that_is_refused_keeps_its_log_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("store.db");
+    let mut bytes = closed().await.0;
+    std::fs::write(&file, &bytes).unwrap();
+    let store = SqliteStore::open(&file).unwrap();
+    write(&store, 1).await;
+    let log = std::fs::read(beside(&file, "-wal")).unwrap();
+    drop(store);
+    bytes.iter_mut().skip(3 * 4096).for_each(|byte| *byte ^= 0x5a);
+    std::fs::write(&file, &bytes).unwrap();
+    std::fs::write(beside(&file, "-wal"), &log).unwrap();
+    let error = SqliteStore::open(&file).err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(std::fs::read(&file).unwrap() == bytes, "the file was changed");
+    assert!(std::fs::read(beside(&file, "-wal")).unwrap() == log, "the log was moved into a damaged file");
+}
+
 /// A closed store with pruned rows in it, as bytes, and what it holds.
 async fn closed() -> (Vec<u8>, State) {
     let folder = tempfile::tempdir().unwrap();
