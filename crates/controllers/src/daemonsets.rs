@@ -1,27 +1,25 @@
 //! A pod of every DaemonSet on every node that wants one: snapshot → [`daemonset::plan`] → act → status.
 //!
-//! 1. Events only say which DaemonSets to look at (WE-1…WE-16, with BUG-4, BUG-10 and BUG-11 cured); a burst within
-//!    [`COALESCE`] is one look.
+//! 1. Events only say which DaemonSets to look at ([`wakes`]); a burst within [`COALESCE`] is one look.
 //! 2. What is created or deleted is remembered until the cache shows it ([`Expectations`]), so that a look at a late
 //!    cache does nothing twice.
 //! 3. A failed daemon's wait is remembered per node, and lost with the process (WE-23).
 //!
 //! Kubernetes: `daemon_controller.go` (`syncDaemonSet` and the event handlers).
 
+mod wakes;
+
 use crate::Shared;
 use crate::act::{ActError, Actor};
 use crate::caches::{BY_OWNER, Change, Watched, Whole, orphans_of};
 use crate::expectations::Expectations;
 use crate::reconcile::{Next, Queue, work};
-use daemonset::{Action, Backoff, Doing, Judge, Plan, Snapshot};
+use daemonset::{Action, Backoff, Doing, Plan, Snapshot};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
-use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use objects::key::ObjectKey;
-use objects::owner::controller_of;
-use objects::selector::Selector;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -86,11 +84,11 @@ impl Loop {
         let this = self.clone();
         caches.daemonsets.listen(move |change| this.daemonset_changed(change));
         let this = self.clone();
-        caches.pods.listen(move |change| this.dependent_changed(change, |pod: &Pod| &pod.metadata));
+        caches.pods.listen(move |change| this.wake(wakes::by_dependent(&this.shared.caches, change)));
         let this = self.clone();
-        caches.revisions.listen(move |change| this.dependent_changed(change, |revision| &revision.metadata));
+        caches.revisions.listen(move |change| this.wake(wakes::by_dependent(&this.shared.caches, change)));
         let this = self.clone();
-        caches.nodes.listen(move |change| this.node_changed(change));
+        caches.nodes.listen(move |change| this.wake(wakes::by_node(&this.shared.caches, change)));
     }
 
     /// WE-1…WE-3.
@@ -105,67 +103,8 @@ impl Loop {
         self.queue.add(change.key());
     }
 
-    /// WE-4…WE-10, for pods and revisions alike.
-    fn dependent_changed<T>(&self, change: &Change<'_, T>, meta: fn(&T) -> &ObjectMeta)
-    where
-        T: crate::caches::mirror::Kept,
-    {
-        let (old, new) = (change.old.map(|old| meta(old)), change.new.map(|new| meta(new)));
-        let owners = [old, new].map(|meta| meta.and_then(|meta| self.owner(meta)));
-        for owner in owners.iter().flatten() {
-            self.queue.add(owner.clone());
-        }
-        // An orphan wakes those who could adopt it: when it is new, or when what they look at has changed.
-        if let Some(new) = new.filter(|new| controller_of(new).is_none() && new.deletion_timestamp.is_none())
-        {
-            let news = old.is_none_or(|old| old.labels != new.labels || controller_of(old).is_some());
-            if news {
-                self.matching(new).into_iter().for_each(|key| self.queue.add(key));
-            }
-        }
-    }
-
-    /// WE-11…WE-16, BUG-4, BUG-11: whatever changes a placement is a reason to look.
-    fn node_changed(&self, change: &Change<'_, Node>) {
-        match (change.old, change.new) {
-            (Some(old), Some(new)) if reads_same(old, new) => {}
-            (Some(old), Some(new)) => {
-                for seen in self.shared.caches.daemonsets.all() {
-                    let spec = seen.object.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-                    let judge = spec.map(Judge::of);
-                    if judge.is_none_or(|judge| judge.place(old) != judge.place(new)) {
-                        self.queue.add(ObjectKey::of(&seen.object.metadata));
-                    }
-                }
-            }
-            _ => {
-                for seen in self.shared.caches.daemonsets.all() {
-                    self.queue.add(ObjectKey::of(&seen.object.metadata));
-                }
-            }
-        }
-    }
-
-    /// The DaemonSet that controls it, if the cache has it with the same uid (OW-10).
-    fn owner(&self, meta: &ObjectMeta) -> Option<ObjectKey> {
-        let owner = controller_of(meta).filter(|owner| owner.kind == "DaemonSet")?;
-        let key = ObjectKey::new(meta.namespace.as_deref().unwrap_or_default(), &owner.name);
-        let seen = self.shared.caches.daemonsets.get(&key)?;
-        (uid(&seen.object.metadata) == owner.uid).then_some(key)
-    }
-
-    /// DaemonSets whose selector matches an orphan (OW-12).
-    fn matching(&self, meta: &ObjectMeta) -> Vec<ObjectKey> {
-        let Some(labels) = meta.labels.as_ref().filter(|labels| !labels.is_empty()) else {
-            return Vec::new();
-        };
-        let all = self.shared.caches.daemonsets.in_namespace(meta.namespace.as_deref().unwrap_or_default());
-        let matches = |seen: &&Arc<Whole<DaemonSet>>| {
-            let selector =
-                seen.object.spec.as_ref().map(|spec| Selector::from_label_selector(&spec.selector));
-            selector.and_then(Result::ok).is_some_and(|s| !s.is_empty() && s.matches(labels))
-        };
-        all.iter().filter(matches).map(|seen| ObjectKey::of(&seen.object.metadata)).collect()
+    fn wake(&self, keys: BTreeSet<ObjectKey>) {
+        keys.into_iter().for_each(|key| self.queue.add(key));
     }
 
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, SyncError> {
@@ -248,12 +187,6 @@ fn next(plan: &Plan, now: Timestamp) -> Next {
         Some(at) => Next::After(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
         None => Next::Rest,
     }
-}
-
-/// Whether two versions of a node are the same to every DaemonSet: they read labels and taints (WE-16b).
-fn reads_same(old: &Node, new: &Node) -> bool {
-    let taints = |node: &Node| node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
-    old.metadata.labels == new.metadata.labels && taints(old) == taints(new)
 }
 
 fn uid(meta: &ObjectMeta) -> &str {

@@ -18,7 +18,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("controllers", &["daemonset", "scheduler", "objects"]),
     ("agent", &["objects"]),
     ("why", &["daemonset", "objects"]),
-    ("everynode", &["apiserver", "controllers", "agent", "store", "why", "daemonset", "scheduler", "objects"]),
+    (
+        "everynode",
+        &["apiserver", "controllers", "agent", "store", "why", "daemonset", "scheduler", "objects"],
+    ),
     // Outside: they see the binary and kubectl, never a crate.
     ("e2e", &[]),
     ("xtask", &[]),
