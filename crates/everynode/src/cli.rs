@@ -4,9 +4,12 @@ pub mod agent;
 pub mod controller;
 pub mod internal;
 pub mod node;
+pub mod rollout;
 pub mod server;
+mod target;
 pub mod token;
 pub mod up;
+pub mod why;
 
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};

@@ -23,7 +23,7 @@ use trust::Trust;
 /// Whom the loops are to the server.
 const LOOPS_USER: &str = "system:everynode:controllers";
 /// Where and under which name a controller beside a foreign control plane holds its lease.
-const LEASE: (&str, &str) = ("kube-system", "everynode-daemonsets");
+pub const LEASE: (&str, &str) = ("kube-system", "everynode-daemonsets");
 
 /// The control plane: store, API server and loops. `ready` is called once, with the address for clients.
 pub async fn server(

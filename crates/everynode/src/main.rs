@@ -1,4 +1,7 @@
 //! `everynode`: one daemon on every node. Parses, dispatches, and turns the result into an exit code.
+//!
+//! Under the name `kubectl-everynode` on PATH it is a plugin: `kubectl everynode why ds/x`. Everything is the same but
+//! the name in its help.
 
 mod cli;
 mod compose;
@@ -6,14 +9,20 @@ mod config;
 mod folder;
 mod hosts;
 mod images;
+mod lookup;
 mod pki;
 mod supervise;
 mod telemetry;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use cli::internal::Internal;
+use std::ffi::OsStr;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
+
+/// The name under which kubectl finds us, and what a user types then.
+const PLUGIN: (&str, &str) = ("kubectl-everynode", "kubectl everynode");
 
 /// One daemon on every node: the Kubernetes DaemonSet system as one binary.
 #[derive(Parser)]
@@ -35,6 +44,10 @@ enum Command {
     Agent(cli::agent::Flags),
     /// Run only the DaemonSet loop, against any cluster.
     Controller(cli::controller::Flags),
+    /// Tell, node by node, why a DaemonSet's pod is there, is not ready, or is left out. Any cluster, only reading.
+    Why(cli::why::Flags),
+    /// Pause, resume, watch or undo a DaemonSet's rollout. Any cluster.
+    Rollout(cli::rollout::Flags),
     /// Print a token with which a machine may join, once.
     Token(cli::token::Flags),
     /// Write the images that need no registry (hello and pause) as one OCI archive to standard output.
@@ -49,12 +62,24 @@ fn main() -> ExitCode {
     telemetry::start();
     // Where a library builds TLS by itself, it takes this provider; a second one is not linked.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match run(Arguments::parse().command) {
+    let command = command(std::env::args_os().next().as_deref());
+    let parsed = Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    match run(parsed.command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("everynode: {}", telemetry::chain(error.as_ref()));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What we are called by, as help says it.
+fn command(program: Option<&OsStr>) -> clap::Command {
+    let command = Arguments::command();
+    let (file, typed) = PLUGIN;
+    match program.and_then(|program| Path::new(program).file_name()) {
+        Some(name) if name == file => command.bin_name(typed),
+        _ => command,
     }
 }
 
@@ -65,6 +90,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Server(flags) => wait(cli::server::run(flags))?,
         Command::Agent(flags) => wait(cli::agent::run(flags))?,
         Command::Controller(flags) => wait(cli::controller::run(flags))?,
+        Command::Why(flags) => wait(cli::why::run(flags))?,
+        Command::Rollout(flags) => wait(cli::rollout::run(flags))?,
         Command::Token(flags) => cli::token::run(&flags)?,
         Command::Images => std::io::stdout().write_all(&images::archive()?)?,
         Command::Version => {
@@ -78,4 +105,21 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 fn wait(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_under_both_names() {
+        for (program, expected) in
+            [("/usr/bin/everynode", "everynode"), ("./kubectl-everynode", "kubectl everynode")]
+        {
+            let mut command = command(Some(OsStr::new(program)));
+            command.clone().debug_assert();
+            let help = command.render_help().to_string();
+            assert!(help.contains(&format!("Usage: {expected} <COMMAND>")), "{help}");
+        }
+    }
 }

@@ -5,13 +5,16 @@
 //! out, because …. Pure: everything comes in as values, read from any cluster, and nothing here asks or waits.
 //!
 //! Reading order: [`report`] (what is said), `lines` (which verdict, which pod), `pod` and `container` (what holds a pod
-//! back), `obstacles` (what keeps one away), `turn` (who holds up the rollout), [`table`].
+//! back), `obstacles` (what keeps one away), `turn` (who holds up the rollout), [`table`], then [`history`] and [`progress`] for
+//! `everynode rollout`.
 
 mod container;
 mod happened;
+pub mod history;
 mod lines;
 mod obstacles;
 mod pod;
+pub mod progress;
 pub mod reason;
 pub mod report;
 pub mod table;

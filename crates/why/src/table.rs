@@ -2,13 +2,13 @@
 //!
 //! Kubernetes: `cli-runtime/pkg/printers` (tabwriter: three blanks between columns, no trailing ones).
 
-use crate::report::{Line, Obstacle, Report, State};
+use crate::report::{Line, Obstacle, Report};
 use crate::yaml;
 use jiff::Timestamp;
 use objects::human;
 
-/// Blanks between two columns.
-const GAP: usize = 3;
+/// Blanks between two columns of `kubectl get`.
+pub const GAP: usize = 3;
 /// What stands where there is nothing.
 const NONE: &str = "<none>";
 const HEADER: [&str; 6] = ["NODE", "STATE", "POD", "REVISION", "AGE", "WHY"];
@@ -17,10 +17,10 @@ const HEADER: [&str; 6] = ["NODE", "STATE", "POD", "REVISION", "AGE", "WHY"];
 const TOLERATIONS: &str = "spec:\n  template:\n    spec:\n      tolerations:\n";
 const TOLERATION_INDENT: usize = 6;
 
-/// Rows of cells, aligned; the last column is as long as it is.
-pub fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+/// Rows of cells, aligned, with so many blanks between columns; the last one is as long as it is.
+pub fn aligned<const N: usize>(rows: &[[String; N]], gap: usize) -> String {
     let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default() + GAP;
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default() + gap;
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
@@ -38,8 +38,8 @@ pub fn table(report: &Report, now: Timestamp) -> String {
     match (report.nodes.is_empty(), notes.is_empty()) {
         (true, true) => "No nodes found.\n".to_string(),
         (true, false) => notes,
-        (false, true) => aligned(&rows),
-        (false, false) => format!("{}\n{notes}", aligned(&rows)),
+        (false, true) => aligned(&rows, GAP),
+        (false, false) => format!("{}\n{notes}", aligned(&rows, GAP)),
     }
 }
 
@@ -97,10 +97,4 @@ fn notes(report: &Report) -> String {
         notes.push(format!("The controller has not acted on generation {now} yet, only on {seen}."));
     }
     notes.into_iter().map(|note| format!("{note}\n")).collect()
-}
-
-/// The lines that hang: a pod is wanted, none is ready, and it will not come by itself.
-pub fn hanging(report: &Report) -> Vec<&Line> {
-    let hangs = |line: &&Line| line.state == State::ShouldRun && !line.reason.passes();
-    report.nodes.iter().filter(hangs).collect()
 }
