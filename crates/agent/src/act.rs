@@ -2,6 +2,7 @@
 //!
 //! Kubernetes: kuberuntime_container.go `startContainer`, `killContainer`; kuberuntime_sandbox.go.
 
+mod pull;
 mod start;
 
 use crate::env::Facts;
@@ -178,6 +179,11 @@ fn no_volumes(scene: &Scene, volume: &str, message: &str) -> Done {
     let message = format!("MountVolume.SetUp failed for volume {volume:?} : {message}");
     scene.event(None, Kind::Warning, "FailedMount", &message);
     Done::NoVolumes(message)
+}
+
+/// Kubelet's event for whatever kept a container from starting.
+fn tell(scene: &Scene, container: &str, why: &str) {
+    scene.event(Some(container), Kind::Warning, "Failed", &format!("Error: {why}"));
 }
 
 /// An error with those below it, for events: people cannot ask an event for its source.

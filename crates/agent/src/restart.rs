@@ -89,13 +89,19 @@ pub fn decide(
     Restart::Now(CrashLoop { delay: memory.delay.saturating_mul(2).min(LONGEST_DELAY), since: now })
 }
 
-/// A delay as Kubernetes' messages print it: `10s`, `1m20s`, `5m0s`.
+/// A time as Kubernetes' messages print it: `10s`, `1m20s`, `5m0s`, `87ms`, `1.5s`. What is below a millisecond is cut.
 #[must_use]
-pub fn go_duration(delay: SignedDuration) -> String {
-    match delay.as_secs() {
-        seconds if seconds < 60 => format!("{seconds}s"),
-        seconds if seconds < 3600 => format!("{}m{}s", seconds / 60, seconds % 60),
-        seconds => format!("{}h{}m{}s", seconds / 3600, seconds / 60 % 60, seconds % 60),
+pub fn go_duration(time: SignedDuration) -> String {
+    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
+    if seconds == 0 && millis > 0 {
+        return format!("{millis}ms");
+    }
+    let fraction = if millis == 0 { String::new() } else { format!(".{millis:03}") };
+    let fraction = fraction.trim_end_matches('0');
+    match seconds {
+        ..60 => format!("{seconds}{fraction}s"),
+        60..3600 => format!("{}m{}{fraction}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{}m{}{fraction}s", seconds / 3600, seconds / 60 % 60, seconds % 60),
     }
 }
 
@@ -141,5 +147,21 @@ mod tests {
         let answers =
             [Policy::Always, Policy::OnFailure, Policy::Never].map(|p| (restarts(p, 0), restarts(p, 1)));
         assert_eq!(answers, [(true, true), (false, true), (false, false)]);
+    }
+
+    #[test]
+    fn times_are_printed_as_go_prints_them() {
+        for (millis, expected) in [
+            (0, "0s"),
+            (87, "87ms"),
+            (1_000, "1s"),
+            (1_050, "1.05s"),
+            (59_999, "59.999s"),
+            (60_000, "1m0s"),
+            (160_000, "2m40s"),
+            (3_600_500, "1h0m0.5s"),
+        ] {
+            assert_eq!(go_duration(SignedDuration::from_millis(millis)), expected);
+        }
     }
 }

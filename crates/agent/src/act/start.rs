@@ -2,19 +2,18 @@
 //!
 //! Each step fails with its own waiting reason. Kubernetes: `startContainer`.
 
-use super::Scene;
+use super::{Scene, pull, tell};
 use crate::env;
 use crate::events::Kind;
-use crate::images::{self, Failure, PullPolicy};
+use crate::images::Failure;
 use crate::probing;
+use crate::runtime::Image;
 use crate::runtime::cri::messages as m;
-use crate::runtime::{Image, RuntimeError};
-use crate::sources::Source;
 use crate::volumes::mounts;
 use crate::{container, hosts, sandbox};
 use k8s_openapi::api::core::v1::Container;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// `terminationMessagePath` when it is not set.
 const MESSAGE_PATH: &str = "/dev/termination-log";
@@ -30,17 +29,17 @@ pub(super) async fn start(scene: &Scene, name: &str, attempt: u32, sandbox_id: &
     // The runtime's list has no address; environment and hosts file need it.
     let sandbox_attempt = scene.sandboxes.first().map_or(0, |sandbox| sandbox.attempt);
     let sandbox_config = sandbox::config(&scene.shared.config, &scene.pod, sandbox_attempt);
-    let image = image(scene, container, &sandbox_config).await?;
+    let image = pull::image(scene, container, &sandbox_config).await?;
     let config = match describe(scene, container, attempt, &image).await {
         Ok(config) => config,
-        Err(message) => return Err(tell(scene, name, failure("CreateContainerConfigError", message))),
+        Err(message) => return Err(told(scene, name, failure("CreateContainerConfigError", message))),
     };
     let created = scene.runtime().create_container(sandbox_id, &config, &sandbox_config).await;
     let id =
-        created.map_err(|error| tell(scene, name, failure("CreateContainerError", error.to_string())))?;
+        created.map_err(|error| told(scene, name, failure("CreateContainerError", error.to_string())))?;
     scene.event(Some(name), Kind::Normal, "Created", &format!("Created container: {name}"));
     if let Err(error) = scene.runtime().start_container(&id).await {
-        return Err(tell(scene, name, failure("RunContainerError", error.to_string())));
+        return Err(told(scene, name, failure("RunContainerError", error.to_string())));
     }
     scene.event(Some(name), Kind::Normal, "Started", &format!("Started container {name}"));
     link_log(scene, name, &id, &Path::new(&sandbox_config.log_directory).join(&config.log_path));
@@ -51,105 +50,9 @@ fn failure(reason: &str, message: String) -> Failure {
     Failure { reason: reason.into(), message, is_pull: false }
 }
 
-fn tell(scene: &Scene, container: &str, failure: Failure) -> Failure {
-    scene.event(Some(container), Kind::Warning, "Failed", &format!("Error: {}", failure.message));
+fn told(scene: &Scene, container: &str, failure: Failure) -> Failure {
+    tell(scene, container, &failure.message);
     failure
-}
-
-async fn image(
-    scene: &Scene,
-    container: &Container,
-    sandbox: &m::PodSandboxConfig,
-) -> Result<Image, Failure> {
-    let wanted = container.image.clone().unwrap_or_default();
-    let policy = images::policy(container);
-    let present = look(scene, &wanted).await?;
-    match (policy, present) {
-        (PullPolicy::IfNotPresent | PullPolicy::Never, Some(image)) => {
-            let message = format!("Container image {wanted:?} already present on machine");
-            scene.event(Some(&container.name), Kind::Normal, "Pulled", &message);
-            Ok(image)
-        }
-        (PullPolicy::Never, None) => {
-            let message = format!("Container image {wanted:?} is not present with pull policy of Never");
-            scene.event(Some(&container.name), Kind::Warning, "ErrImageNeverPull", &message);
-            Err(tell(scene, &container.name, failure("ErrImageNeverPull", message)))
-        }
-        _ => pull(scene, container, &wanted, sandbox).await,
-    }
-}
-
-async fn look(scene: &Scene, image: &str) -> Result<Option<Image>, Failure> {
-    match scene.runtime().image_status(image).await {
-        Ok(found) => Ok(found),
-        Err(RuntimeError::Refused { message, .. }) if message.contains("invalid reference") => {
-            let message = format!(
-                "Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: {message}"
-            );
-            Err(Failure { reason: "InvalidImageName".into(), message, is_pull: false })
-        }
-        Err(error) => Err(Failure {
-            reason: "ImageInspectError".into(),
-            message: format!("Failed to inspect image {image:?}: {error}"),
-            is_pull: false,
-        }),
-    }
-}
-
-async fn pull(
-    scene: &Scene,
-    container: &Container,
-    image: &str,
-    sandbox: &m::PodSandboxConfig,
-) -> Result<Image, Failure> {
-    let name = container.name.as_str();
-    scene.event(Some(name), Kind::Normal, "Pulling", &format!("Pulling image {image:?}"));
-    let began = Instant::now();
-    let pulled = match pull_with_credentials(scene, image, sandbox).await {
-        Ok(()) => look(scene, image).await?.ok_or_else(|| "the image is missing after its pull".to_string()),
-        Err(message) => Err(message),
-    };
-    match pulled {
-        Ok(image_found) => {
-            let time = format!("{:.3}s", began.elapsed().as_secs_f64());
-            let message = format!(
-                "Successfully pulled image {image:?} in {time} ({time} including waiting). Image size: {} bytes.",
-                image_found.size
-            );
-            scene.event(Some(name), Kind::Normal, "Pulled", &message);
-            Ok(image_found)
-        }
-        Err(message) => {
-            let text = format!("Failed to pull image {image:?}: {message}");
-            scene.event(Some(name), Kind::Warning, "Failed", &text);
-            scene.event(Some(name), Kind::Warning, "Failed", "Error: ErrImagePull");
-            Err(Failure { reason: "ErrImagePull".into(), message, is_pull: true })
-        }
-    }
-}
-
-/// With each fitting credential in turn; without any, anonymously.
-async fn pull_with_credentials(
-    scene: &Scene,
-    image: &str,
-    sandbox: &m::PodSandboxConfig,
-) -> Result<(), String> {
-    let names = scene.spec().image_pull_secrets.unwrap_or_default();
-    let wanted = names.into_iter().map(|secret| Source::Secret(secret.name)).collect();
-    let contents = scene.shared.sources.read(&scene.key().namespace, &wanted).await;
-    let secrets: Vec<_> = contents.map_err(|error| error.to_string())?.into_values().collect();
-    let credentials = images::credentials(image, &secrets);
-    if credentials.is_empty() {
-        return scene.runtime().pull_image(image, None, sandbox).await.map(drop).map_err(|e| e.to_string());
-    }
-    let mut last = String::new();
-    for auth in &credentials {
-        match scene.runtime().pull_image(image, Some(auth), sandbox).await {
-            Ok(_) => return Ok(()),
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(last)
 }
 
 async fn describe(

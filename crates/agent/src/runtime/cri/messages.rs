@@ -313,6 +313,6 @@ pub struct AuthConfig {
 
 impl std::fmt::Debug for AuthConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "AuthConfig({})", self.server_address)
+        write!(f, "AuthConfig({})", self.username)
     }
 }
