@@ -5,6 +5,8 @@
 //! of a new node (2.10.5), who asked for a certificate (7.6.1), and what a node agent may touch (7.5.4).
 //! Differs: the projected service-account token volume is not injected, because there is no TokenRequest yet (issue 4).
 
+mod priority;
+
 use crate::Inner;
 use crate::authn::User;
 use crate::error::{ApiError, ResourceName};
@@ -40,13 +42,20 @@ pub async fn create(server: &Inner, user: &User, kind: &Kind, object: &mut Value
         ("", "pods") => pod(server, object).await?,
         ("", "nodes") => node_taint(object),
         ("certificates.k8s.io", "certificatesigningrequests") => requester(user, object),
+        ("scheduling.k8s.io", "priorityclasses") => {
+            server.consistent().await?;
+            priority::of_class(server, object)?;
+        }
         _ => {}
     }
     node_agent(user, kind, Touch::Create, object, None)
 }
 
 /// Admits a change.
-pub fn update(user: &User, kind: &Kind, new: &Value, old: &Value) -> Result<(), ApiError> {
+pub fn update(server: &Inner, user: &User, kind: &Kind, new: &Value, old: &Value) -> Result<(), ApiError> {
+    if (kind.group, kind.plural) == ("scheduling.k8s.io", "priorityclasses") {
+        priority::of_class(server, new)?;
+    }
     node_agent(user, kind, Touch::Update, new, Some(old))
 }
 
@@ -55,6 +64,9 @@ pub fn delete(user: &User, kind: &Kind, object: &Value) -> Result<(), ApiError> 
     let name = text(object, "name");
     if (kind.group, kind.plural) == ("", "namespaces") && PROTECTED_NAMESPACES.contains(&name) {
         return Err(ApiError::forbidden(resource(kind), name, "this namespace may not be deleted"));
+    }
+    if (kind.group, kind.plural) == ("scheduling.k8s.io", "priorityclasses") {
+        priority::end_of_class(name)?;
     }
     node_agent(user, kind, Touch::Delete, object, Some(object))
 }
@@ -86,7 +98,7 @@ async fn pod(server: &Inner, pod: &mut Value) -> Result<(), ApiError> {
     if !mirror {
         service_account(server, pod).await?;
     }
-    priority(server, pod).await?;
+    priority::of_pod(server, pod).await?;
     default_tolerations(pod);
     Ok(())
 }
@@ -119,37 +131,6 @@ async fn service_account(server: &Inner, pod: &mut Value) -> Result<(), ApiError
         }
         return Ok(());
     }
-}
-
-async fn priority(server: &Inner, pod: &mut Value) -> Result<(), ApiError> {
-    let Some(kind) = find("scheduling.k8s.io", "v1", "priorityclasses") else { return Ok(()) };
-    let name = pod["spec"]["priorityClassName"].as_str().unwrap_or_default().to_string();
-    let class = if name.is_empty() {
-        server.cached(kind).into_iter().find(|class| class["globalDefault"] == true)
-    } else {
-        let found = server.read(kind, "", &name).await?;
-        let missing = || pod_forbidden(pod, format!("no PriorityClass with name {name} was found"));
-        Some(found.ok_or_else(missing)?.0)
-    };
-    let value = class.as_ref().and_then(|class| class["value"].as_i64()).unwrap_or(0);
-    let given = pod["spec"]["priority"].as_i64();
-    if given.is_some_and(|given| given != value) {
-        let why = format!(
-            "the integer value of priority ({}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name",
-            given.unwrap_or_default()
-        );
-        return Err(pod_forbidden(pod, why));
-    }
-    let spec = &mut pod["spec"];
-    spec["priority"] = value.into();
-    if let Some(class) = &class {
-        spec["priorityClassName"] = class["metadata"]["name"].clone();
-    }
-    if spec["preemptionPolicy"].is_null() {
-        let policy = class.as_ref().and_then(|class| class["preemptionPolicy"].as_str());
-        spec["preemptionPolicy"] = policy.unwrap_or("PreemptLowerPriority").into();
-    }
-    Ok(())
 }
 
 fn pod_forbidden(pod: &Value, why: String) -> ApiError {
@@ -328,7 +309,7 @@ mod tests {
         let n1 = User::authenticated("system:node:n1", ["system:nodes".to_string()]);
         let node = |name: &str, labels: Value, taints: Value| json!({"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}});
         let check = |new: Value, old: Value, expected: Option<&str>| {
-            let found = update(&n1, kind, &new, &old).err().map(|e| e.message);
+            let found = node_agent(&n1, kind, Touch::Update, &new, Some(&old)).err().map(|e| e.message);
             let name = text(&new, "name");
             assert_eq!(found, expected.map(|why| format!("nodes {name:?} is forbidden: {why}")), "{new}");
         };

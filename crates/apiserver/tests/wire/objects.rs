@@ -297,6 +297,14 @@ async fn a_pod_gets_what_the_cluster_adds() {
     let refused = api.call(&format!("POST {PODS}"), body).await;
     assert_eq!(refused.message(), "pods \"q\" is forbidden: no PriorityClass with name nopc was found");
     let mut body = pod("q", "");
+    body["spec"]["priority"] = 5.into();
+    let refused = api.call(&format!("POST {PODS}"), body).await;
+    assert_eq!(
+        refused.message(),
+        "pods \"q\" is forbidden: the integer value of priority (5) must not be provided in pod spec; priority \
+         admission controller computed 0 from the given PriorityClass name"
+    );
+    let mut body = pod("q", "");
     body["spec"]["serviceAccountName"] = "nosa".into();
     let refused = api.call(&format!("POST {PODS}"), body).await;
     assert_eq!(
@@ -383,4 +391,36 @@ async fn what_was_written_is_there_after_the_store_was_opened_again() {
     drop(first);
     let second = Harness { server: open().await, user: crate::harness::masters() };
     assert_eq!(second.get(&format!("{CONFIG_MAPS}/x")).await.json, made);
+}
+
+#[tokio::test]
+async fn one_priority_class_is_the_default_and_the_systems_own_stay() {
+    const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let class = |name: &str, value: i64, default: bool| json!({"metadata": {"name": name}, "value": value, "globalDefault": default, "preemptionPolicy": "Never"});
+    let api = Harness::new().await;
+    api.create(CLASSES, class("calm", 7, true)).await;
+    let refused = api.call(&format!("POST {CLASSES}"), class("other", 8, true)).await;
+    assert_eq!(
+        (refused.code, refused.message()),
+        (
+            403,
+            "priorityclasses.scheduling.k8s.io \"other\" is forbidden: PriorityClass calm is already marked as \
+             default. Only one default can exist"
+        )
+    );
+    // The default itself may be written again.
+    let patch = json!({"description": "for most"});
+    assert_eq!(api.call(&format!("PATCH {CLASSES}/calm"), patch).await.code, 200);
+    let made = api.create(PODS, pod("p", "")).await;
+    let spec = &made["spec"];
+    assert_eq!(
+        (&spec["priorityClassName"], &spec["priority"], &spec["preemptionPolicy"]),
+        (&json!("calm"), &json!(7), &json!("Never"))
+    );
+    let refused = api.call(&format!("DELETE {CLASSES}/system-node-critical"), json!({})).await;
+    assert_eq!(
+        refused.message(),
+        "priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system priority class \
+         and cannot be deleted"
+    );
 }
