@@ -211,10 +211,8 @@ impl Inner {
             }
             store::Error::Full { .. } => {
                 tracing::error!(%error, "a write was refused");
-                ApiError {
-                    retry_after: Some(5),
-                    ..ApiError::plain(507, "InsufficientStorage", error.to_string())
-                }
+                // No Retry-After: with it kubectl would say nothing for ten tries.
+                ApiError::plain(507, "InsufficientStorage", error.to_string())
             }
             error => self.broken("store".to_string(), &error),
         }

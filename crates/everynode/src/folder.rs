@@ -2,7 +2,7 @@
 //!
 //! Nothing is written into a folder before it is known to be ours: empty, or with our version in it.
 
-use crate::pki::{PkiError, private_dir, write_private};
+use crate::pki::{PkiError, cure, private_dir, write_private};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,10 @@ const VERSION: &str = "1";
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// It cannot be made, entered or written.
-    #[error("data folder {path}: {source}; choose another with --data-dir", path = path.display())]
+    #[error("data folder {path}: {source}; {}choose another with --data-dir", first_try(source),
+        path = path.display())]
     Unusable {
-        /// The folder or a file in it.
+        /// The folder.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
@@ -78,7 +79,7 @@ pub fn open(path: &Path) -> Result<PathBuf, FolderError> {
             }
             write_private(&version, &format!("{VERSION}\n")).map_err(|error| unusable(io_error(error)))?;
         }
-        Err(source) => return Err(FolderError::Unusable { path: version, source }),
+        Err(source) => return Err(FolderError::Unusable { path, source }),
     }
     Ok(path)
 }
@@ -87,7 +88,7 @@ pub fn open(path: &Path) -> Result<PathBuf, FolderError> {
 pub fn lock(path: &Path) -> Result<Locked, FolderError> {
     let path = open(path)?;
     let file = path.join("up.lock");
-    let unusable = |source: io::Error| FolderError::Unusable { path: file.clone(), source };
+    let unusable = |source: io::Error| FolderError::Unusable { path: path.clone(), source };
     let mut lock =
         File::options().create(true).truncate(false).read(true).write(true).open(&file).map_err(unusable)?;
     if lock.try_lock().is_err() {
@@ -107,6 +108,10 @@ pub fn lock(path: &Path) -> Result<Locked, FolderError> {
 fn has_entries(path: &Path) -> io::Result<bool> {
     let ours = |name: &std::ffi::OsStr| name == "lost+found" || name == "version.new";
     Ok(std::fs::read_dir(path)?.flatten().any(|entry| !ours(&entry.file_name())))
+}
+
+fn first_try(source: &io::Error) -> String {
+    cure(source).map(|cure| format!("{cure}, or ")).unwrap_or_default()
 }
 
 fn io_error(error: PkiError) -> io::Error {

@@ -22,9 +22,9 @@ use rustls_pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -42,7 +42,8 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
     /// A file cannot be read or written.
-    #[error("{path}: cannot be used", path = path.display())]
+    #[error("{path}: cannot be used{}", cure(source).map(|cure| format!(", {cure}")).unwrap_or_default(),
+        path = path.display())]
     File {
         /// Which.
         path: PathBuf,
@@ -307,18 +308,44 @@ pub fn private_dir(dir: &Path) -> Result<(), PkiError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fail)
 }
 
-/// Writes a file for its owner only, whole or not at all.
+/// Writes a file for its owner only, whole or not at all. One that says so already is left alone, so that a server with
+/// a full disk can start again.
 pub fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
-    let fail = |source| PkiError::File { path: path.to_path_buf(), source };
+    if is_private_with(path, text) {
+        return Ok(());
+    }
     let mut draft = path.as_os_str().to_os_string();
     draft.push(".new");
     let draft = PathBuf::from(draft);
     // A draft that a crash left behind may have other rights.
     let _ = std::fs::remove_file(&draft);
+    let written = write_draft(&draft, text).and_then(|()| std::fs::rename(&draft, path));
+    written.map_err(|source| {
+        let _ = std::fs::remove_file(&draft);
+        PkiError::File { path: path.to_path_buf(), source }
+    })
+}
+
+fn is_private_with(path: &Path, text: &str) -> bool {
+    let is_private = std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o777 == 0o600);
+    is_private && std::fs::read_to_string(path).is_ok_and(|found| found == text)
+}
+
+fn write_draft(draft: &Path, text: &str) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(&draft).map_err(fail)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
-    std::fs::rename(&draft, path).map_err(fail)
+    let mut file = options.write(true).create_new(true).mode(0o600).open(draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// What somebody can do about a file that cannot be used, where something is known to help.
+pub fn cure(source: &std::io::Error) -> Option<&'static str> {
+    match source.kind() {
+        ErrorKind::PermissionDenied => Some("start as its owner"),
+        ErrorKind::ReadOnlyFilesystem => Some("make its file system writable"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("free some space and start again"),
+        _ => None,
+    }
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {

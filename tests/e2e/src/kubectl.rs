@@ -3,15 +3,13 @@
 //! A `kubectl` on PATH may be a dispatcher that picks another one by the server's version (wire 0.4), so the
 //! tests name theirs by file.
 
+use crate::program::{Answer, run_to_end};
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-
-/// No single kubectl command of a test may take longer.
-const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 
 /// The kubectls of this machine: (minor, path), newest first. Looks beside the one on PATH for `kubectl.1.NN`;
 /// else the one on PATH itself.
@@ -67,17 +65,6 @@ pub struct Kubectl {
     cache: PathBuf,
 }
 
-/// What a command said.
-#[derive(Debug)]
-pub struct Answer {
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-    /// Exit code; -1 if a signal ended it.
-    pub code: i32,
-}
-
 impl Kubectl {
     /// A kubectl whose discovery cache lies in `cache`.
     pub fn new(path: PathBuf, kubeconfig: PathBuf, cache: PathBuf) -> Self {
@@ -102,31 +89,10 @@ impl Kubectl {
 
     /// Runs a command with standard input.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Answer {
-        match self.try_run(arguments, input) {
+        match run_to_end(&mut self.command(arguments), input) {
             Ok(answer) => answer,
             Err(error) => panic!("kubectl {}: {error:#}", arguments.join(" ")),
         }
-    }
-
-    fn try_run(&self, arguments: &[&str], input: &str) -> Result<Answer> {
-        use std::io::Write;
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A command that does not read its input closes the pipe; that is its right.
-            let _ = stdin.write_all(input.as_bytes());
-        }
-        let watchdog = watchdog(child.id());
-        let output = child.wait_with_output()?;
-        if watchdog.stop() {
-            bail!("did not end within {}s", COMMAND_LIMIT.as_secs());
-        }
-        Ok(Answer {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            code: output.status.code().unwrap_or(-1),
-        })
     }
 
     /// Runs a command that must succeed and returns its standard output.
@@ -191,31 +157,6 @@ impl Kubectl {
         }
         Running { child, lines, seen: Vec::new(), what: arguments.join(" ") }
     }
-}
-
-struct Watchdog {
-    done: std::sync::mpsc::Sender<()>,
-    thread: std::thread::JoinHandle<bool>,
-}
-
-impl Watchdog {
-    /// True if it had to bite.
-    fn stop(self) -> bool {
-        let _ = self.done.send(());
-        self.thread.join().unwrap_or(false)
-    }
-}
-
-fn watchdog(process: u32) -> Watchdog {
-    let (done, waiting) = channel();
-    let thread = std::thread::spawn(move || {
-        let too_late = waiting.recv_timeout(COMMAND_LIMIT) == Err(RecvTimeoutError::Timeout);
-        if too_late {
-            let _ = Command::new("kill").args(["-9", &process.to_string()]).status();
-        }
-        too_late
-    });
-    Watchdog { done, thread }
 }
 
 /// A kubectl that runs until it is dropped.

@@ -4,17 +4,21 @@
 //! wait for a state with [`eventually`]; nothing here sleeps for a fixed time and hopes.
 
 mod cluster;
+mod disk;
 mod image;
 mod kubectl;
 mod machine;
+mod program;
 mod registry;
 mod server;
 mod wait;
 
 pub use cluster::{Cluster, binary};
+pub use disk::SmallDisk;
 pub use image::{Image, example_program};
-pub use kubectl::{Answer, Kubectl, Running, kubectls, newest_and_oldest};
+pub use kubectl::{Kubectl, Running, kubectls, newest_and_oldest};
 pub use machine::{assert_clean, kill_in_nodes};
+pub use program::{Answer, assert_says, run_to_end};
 pub use registry::{Login, Registry};
 pub use server::Server;
 pub use wait::{eventually, eventually_equal};

@@ -1,10 +1,12 @@
-//! A lone `everynode server`, in a folder and on a port of its own.
+//! A lone `everynode server`, on a port of its own.
 
-use crate::{Kubectl, binary, eventually};
+use crate::{Answer, Kubectl, binary, eventually, run_to_end};
 use anyhow::{Context, Result, ensure};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -15,23 +17,39 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 pub struct Server {
     process: Child,
     folder: TempDir,
-    listen: String,
+    data_dir: PathBuf,
+    arguments: Vec<String>,
 }
 
 impl Server {
     /// Starts a server on an empty data folder.
     pub fn start() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("everynode-server-").tempdir()?;
+        Self::start_with(&[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(arguments: &[&str]) -> Result<Self> {
+        let folder = own_folder()?;
+        let data_dir = folder.path().join("data");
+        Self::start_in(folder, data_dir, arguments)
+    }
+
+    /// Starts a server on this data folder.
+    pub fn start_on(data_dir: &Path) -> Result<Self> {
+        Self::start_in(own_folder()?, data_dir.to_path_buf(), &[])
+    }
+
+    fn start_in(folder: TempDir, data_dir: PathBuf, arguments: &[&str]) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let listen = format!("127.0.0.1:{port}");
-        let process =
-            command(&folder.path().join("data"), &listen).spawn().context("cannot start everynode")?;
-        Ok(Self { process, folder, listen })
+        let mut all = vec!["--listen".to_string(), format!("127.0.0.1:{port}")];
+        all.extend(arguments.iter().map(ToString::to_string));
+        let process = spawn(&folder, &data_dir, &all)?;
+        Ok(Self { process, folder, data_dir, arguments: all })
     }
 
     /// Where everything is kept.
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data_dir.clone()
     }
 
     /// Its process id.
@@ -41,13 +59,23 @@ impl Server {
 
     /// Where it listens.
     pub fn listen(&self) -> &str {
-        &self.listen
+        &self.arguments[1]
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log(&self.folder)).unwrap_or_default()
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.data_dir.join("kubeconfig")
     }
 
     /// A kubectl of the administrator, with an empty cache.
     pub fn kubectl(&self, path: &Path) -> Kubectl {
         let cache = self.folder.path().join("cache").join(path.file_name().unwrap_or_default());
-        Kubectl::new(path.to_path_buf(), self.data_dir().join("kubeconfig"), cache)
+        Kubectl::new(path.to_path_buf(), self.kubeconfig(), cache)
     }
 
     /// Waits until it says that it is ready.
@@ -55,39 +83,58 @@ impl Server {
     pub fn wait_until_ready(&self, kubectl: &Kubectl) {
         eventually("the server is ready", START_LIMIT, || {
             let answer = kubectl.run(&["get", "--raw", "/readyz"]);
-            ensure!(answer.stdout.trim() == "ok", "{}{}", answer.stdout, answer.stderr);
+            ensure!(answer.stdout.trim() == "ok", "{}{}\n{}", answer.stdout, answer.stderr, self.log());
             Ok(())
         });
     }
 
-    /// Ends it without warning, and starts it on the same folder and port.
-    pub fn kill_and_start_again(&mut self) -> Result<()> {
+    /// Ends it without warning.
+    pub fn kill(&mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
-        self.process = command(&self.data_dir(), &self.listen).spawn()?;
         Ok(())
     }
 
-    /// Tries to start another server; it must end by itself.
-    pub fn another(data_dir: &Path, listen: &str) -> Result<Output> {
-        Ok(command(data_dir, listen)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?
-            .wait_with_output()?)
+    /// Ends it without warning, and starts it on the same folder and port.
+    pub fn kill_and_start_again(&mut self) -> Result<()> {
+        self.kill()?;
+        self.process = spawn(&self.folder, &self.data_dir, &self.arguments)?;
+        Ok(())
+    }
+
+    /// Tries to start a server on this data folder that must end by itself, through `wrapper` if that is not empty.
+    pub fn refused(wrapper: &[&str], data_dir: &Path, listen: &str) -> Result<Answer> {
+        let command = command(data_dir);
+        let mut words =
+            wrapper.iter().map(OsStr::new).chain([command.get_program()]).chain(command.get_args());
+        let mut wrapped = Command::new(words.next().unwrap_or_default());
+        run_to_end(wrapped.args(words).args(["--listen", listen]), "")
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.kill();
     }
 }
 
-fn command(data_dir: &Path, listen: &str) -> Command {
+fn own_folder() -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("everynode-server-").tempdir()?)
+}
+
+fn log(folder: &TempDir) -> PathBuf {
+    folder.path().join("server.log")
+}
+
+fn spawn(folder: &TempDir, data_dir: &Path, arguments: &[String]) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(log(folder))?;
+    let mut command = command(data_dir);
+    command.args(arguments).stdout(Stdio::null()).stderr(log);
+    command.spawn().with_context(|| format!("cannot start {}: build it first", binary().display()))
+}
+
+fn command(data_dir: &Path) -> Command {
     let mut command = Command::new(binary());
-    command.args(["server", "--listen", listen, "--data-dir"]).arg(data_dir);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(["server", "--data-dir"]).arg(data_dir).stdin(Stdio::null());
     command
 }

@@ -3,7 +3,6 @@
 use super::kubeconfig;
 use super::tokens::Tokens;
 use super::*;
-use std::os::unix::fs::PermissionsExt as _;
 
 fn now() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
