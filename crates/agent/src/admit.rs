@@ -1,13 +1,14 @@
 //! PURE. May this pod run here, and does it fit? Asked once, when it arrives (NP-14).
 //!
 //! The scheduler asked before, but pods can be bound by anybody, and the node may have changed in between. Checked in
-//! kubelet's order: resources, node name, host ports, node selector and affinity, NoExecute taints (NoSchedule taints
-//! do not matter any more). A refused pod becomes Failed.
+//! kubelet's order: pressure on the node (NP-15), resources, node name, host ports, node selector and affinity, NoExecute
+//! taints (NoSchedule taints do not matter any more). A refused pod becomes Failed.
 //!
-//! Kubernetes: pkg/kubelet/lifecycle/predicate.go.
+//! Kubernetes: pkg/kubelet/lifecycle/predicate.go, pkg/kubelet/eviction/eviction_manager.go `Admit`.
 
 use crate::plan::Rejection;
-use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use crate::status;
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Taint};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use objects::quantity::Amount;
 use objects::taints::Effect;
@@ -17,11 +18,20 @@ use std::sync::Arc;
 
 /// Pods of this source are not asked about taints: they belong to the node's owner.
 const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
+/// The server's picture of a static pod carries this.
+const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
+/// The lowest of the priorities that Kubernetes keeps for itself: `system-cluster-critical`.
+const SYSTEM_CRITICAL: i32 = 2_000_000_000;
+const MEMORY_PRESSURE: &str = "MemoryPressure";
+const MEMORY_TAINT: &str = "node.kubernetes.io/memory-pressure";
+/// Conditions that say that the node is short of something.
+const PRESSURES: &[&str] = &["DiskPressure", MEMORY_PRESSURE, "PIDPressure"];
 
 /// Whether `pod` may run on `node` beside `others`.
 pub fn check(pod: &Pod, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejection> {
     let empty = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&empty);
+    bears_pressure(pod, spec, node)?;
     fits(spec, node, others)?;
     predicate(
         "NodeName",
@@ -43,6 +53,37 @@ pub fn check(pod: &Pod, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejectio
         "node(s) had taints that the pod didn't tolerate",
         tolerates(pod, spec, node),
     )
+}
+
+/// While the node is short of something it takes critical pods only; short of nothing but memory also those that ask for
+/// memory or say that they tolerate it, as every daemon does (EL-20).
+fn bears_pressure(pod: &Pod, spec: &PodSpec, node: &Node) -> Result<(), Rejection> {
+    let under: Vec<&str> = PRESSURES.iter().copied().filter(|pressure| is_under(node, pressure)).collect();
+    if under.is_empty() || is_critical(pod) {
+        return Ok(());
+    }
+    if under == [MEMORY_PRESSURE] && (status::qos(spec) != "BestEffort" || tolerates_memory_pressure(spec)) {
+        return Ok(());
+    }
+    let message = format!("Pod was rejected: The node had condition: [{}]. ", under.join(" "));
+    Err(Rejection { reason: "Evicted".into(), message })
+}
+
+fn is_under(node: &Node, pressure: &str) -> bool {
+    objects::node::condition(node, pressure).is_some_and(|condition| condition.status == "True")
+}
+
+fn tolerates_memory_pressure(spec: &PodSpec) -> bool {
+    let effect = Effect::NoSchedule.as_str().to_string();
+    let taint = Taint { key: MEMORY_TAINT.into(), effect, ..Taint::default() };
+    spec.tolerations.iter().flatten().any(|toleration| taints::tolerates(toleration, &taint))
+}
+
+/// Static pods, their mirrors, and pods of the system's own priorities.
+pub fn is_critical(pod: &Pod) -> bool {
+    let is_mirror = pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(CONFIG_MIRROR));
+    let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or_default();
+    is_static(pod) || is_mirror || priority >= SYSTEM_CRITICAL
 }
 
 fn predicate(name: &str, description: &str, holds: bool) -> Result<(), Rejection> {
@@ -104,12 +145,19 @@ fn ports_are_free(spec: &PodSpec, others: &[Arc<Pod>]) -> bool {
     taken.into_iter().all(|taken| wanted.iter().all(|wanted| !wanted.conflicts(&taken)))
 }
 
-fn tolerates(pod: &Pod, spec: &PodSpec, node: &Node) -> bool {
+fn is_static(pod: &Pod) -> bool {
     let source = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(CONFIG_SOURCE));
-    if source.is_some_and(|source| source != "api") {
+    source.is_some_and(|source| source != "api")
+}
+
+fn tolerates(pod: &Pod, spec: &PodSpec, node: &Node) -> bool {
+    if is_static(pod) {
         return true;
     }
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
     taints::untolerated(taints, tolerations, &[Effect::NoExecute]).is_none()
 }
+
+#[cfg(test)]
+mod tests;
