@@ -219,7 +219,7 @@ pub fn ordinary() -> Value {
     })
 }
 
-/// A node from its name, or from `{name, labels, taints: ["key=value:Effect"]}`.
+/// A node from its name, or from `{name, labels, taints: ["key=value:Effect"], unschedulable, status}`.
 pub fn node(case: &Value) -> Node {
     let name = case.as_str().unwrap_or_else(|| case["name"].as_str().expect("a node has a name"));
     let taints = case["taints"].as_array().into_iter().flatten().map(|text| {
@@ -229,7 +229,11 @@ pub fn node(case: &Value) -> Node {
         json!({"key": key, "value": value, "effect": effect})
     });
     let taints: Vec<Value> = taints.collect();
-    typed(json!({"metadata": {"name": name, "labels": case["labels"]}, "spec": {"taints": taints}}))
+    typed(json!({
+        "metadata": {"name": name, "labels": case["labels"]},
+        "spec": {"taints": taints, "unschedulable": case["unschedulable"]},
+        "status": case["status"],
+    }))
 }
 
 pub fn pod(case: &PodCase) -> Pod {
