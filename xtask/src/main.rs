@@ -11,6 +11,7 @@ mod bench;
 mod packages;
 mod program;
 mod rules;
+mod sim;
 mod test;
 mod tidy;
 mod up;
@@ -59,6 +60,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run simulated clusters: `--seeds N --minutes M`, or `--seed S` again.
+    Sim {
+        /// Passed on to the simulation; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -78,5 +85,6 @@ fn run(command: Command) -> Result<()> {
         Command::Tidy { ratchet } => tidy::tidy(ratchet),
         Command::Rules { number, open } => rules::rules(number.as_deref(), open),
         Command::Bench { arguments } => bench::bench(&arguments),
+        Command::Sim { arguments } => sim::sim(&arguments),
     }
 }

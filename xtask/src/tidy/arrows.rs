@@ -22,6 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "everynode",
         &["apiserver", "controllers", "agent", "store", "why", "daemonset", "scheduler", "objects"],
     ),
+    // The whole cluster, played in one thread.
+    ("sim", &["apiserver", "controllers", "agent", "store", "daemonset", "objects"]),
     // Outside: they see the binary and kubectl, never a crate.
     ("e2e", &[]),
     ("xtask", &[]),
@@ -29,13 +31,13 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// A library, and the only crates of ours that may use it.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("clap", &["everynode", "xtask", "e2e"]),
-    ("anyhow", &["everynode", "xtask", "e2e"]),
+    ("clap", &["everynode", "xtask", "e2e", "sim"]),
+    ("anyhow", &["everynode", "xtask", "e2e", "sim"]),
     ("rusqlite", &["store"]),
     ("tonic", &["agent"]),
     ("prost", &["agent"]),
-    ("kube", &["controllers", "agent", "everynode"]),
-    ("tokio", &["store", "apiserver", "controllers", "agent", "everynode"]),
+    ("kube", &["controllers", "agent", "everynode", "sim"]),
+    ("tokio", &["store", "apiserver", "controllers", "agent", "everynode", "sim"]),
     ("tracing", &["store", "apiserver", "controllers", "agent", "everynode"]),
     ("rustls", &["apiserver", "agent", "everynode"]),
     ("json-patch", &["apiserver"]),

@@ -10,9 +10,9 @@ use crate::resources::Kind;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Instant;
 use store::Revision;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Most events that a narrow watcher may leave unread before it is closed.
 const NARROW_QUEUE: usize = 10_000;

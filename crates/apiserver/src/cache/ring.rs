@@ -10,8 +10,9 @@ use super::item::{Filter, Item};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use store::Revision;
+use tokio::time::Instant;
 
 /// Most events kept per kind: the rollout of 1,000 nodes writes about 8,000 pod events.
 pub const RING_EVENTS: usize = 10_000;

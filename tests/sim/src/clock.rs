@@ -1,0 +1,78 @@
+//! What time it is, for each of the parties: tokio's paused clock, plus how wrong that party's own clock is.
+//!
+//! The product takes its clock as a plain function, so these are functions too, and what they read lies in the thread:
+//! one simulation, one thread.
+
+use jiff::{SignedDuration, Timestamp};
+use std::cell::Cell;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// When every simulation begins: 2026-01-01T00:00:00Z.
+const BEGINNING: i64 = 1_767_225_600;
+
+/// Who has a clock of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Party {
+    /// The API server: creation and deletion timestamps.
+    Server,
+    /// The control loops.
+    Loops,
+    /// The nodes: when a pod became ready.
+    Nodes,
+}
+
+#[derive(Clone, Copy)]
+struct Clock {
+    began: Instant,
+    /// By party.
+    skews: [SignedDuration; 3],
+}
+
+thread_local! {
+    static CLOCK: Cell<Option<Clock>> = const { Cell::new(None) };
+}
+
+/// The simulation begins now, with all clocks right.
+pub(crate) fn begin() {
+    CLOCK.set(Some(Clock { began: Instant::now(), skews: [SignedDuration::ZERO; 3] }));
+}
+
+/// A party's clock jumps: it is wrong by this much from now on.
+pub(crate) fn jump(party: Party, skew: SignedDuration) {
+    if let Some(mut clock) = CLOCK.get() {
+        clock.skews[party as usize] = skew;
+        CLOCK.set(Some(clock));
+    }
+}
+
+/// How long the simulation has been running.
+pub(crate) fn elapsed() -> Duration {
+    CLOCK.get().map(|clock| clock.began.elapsed()).unwrap_or_default()
+}
+
+/// The true time.
+pub(crate) fn now() -> Timestamp {
+    let beginning = Timestamp::from_second(BEGINNING).unwrap_or_default();
+    beginning.saturating_add(elapsed()).unwrap_or(beginning)
+}
+
+/// [`Party::Server`]'s time.
+pub(crate) fn of_server() -> Timestamp {
+    of(Party::Server)
+}
+
+/// [`Party::Loops`]' time.
+pub(crate) fn of_loops() -> Timestamp {
+    of(Party::Loops)
+}
+
+/// [`Party::Nodes`]' time.
+pub(crate) fn of_nodes() -> Timestamp {
+    of(Party::Nodes)
+}
+
+fn of(party: Party) -> Timestamp {
+    let skew = CLOCK.get().map(|clock| clock.skews[party as usize]).unwrap_or_default();
+    now().saturating_add(skew).unwrap_or_else(|_| now())
+}

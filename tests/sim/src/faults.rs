@@ -1,0 +1,229 @@
+//! What goes wrong between a client and the server.
+//!
+//! Every client of the cluster speaks through a [`Wire`] of its own. Each call draws its fate from the seed: it comes
+//! late, is refused, is lost before or after it took effect, or its caller dies before or after it. Watches are in
+//! [`stream`]. Which of all this may happen, and how often, are [`Dials`]; each seed turns on a part of them only
+//! ("swarm"), because faults hide one another.
+//!
+//! Only what Kubernetes' protocol allows: a stream loses nothing unless it breaks, a list asked for without a revision
+//! is not stale, and a refused call had no effect.
+
+pub(crate) mod dials;
+pub(crate) mod stream;
+pub(crate) mod wire;
+
+pub(crate) use dials::Dials;
+pub(crate) use wire::Wire;
+
+use crate::chance::Chance;
+use crate::clock;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use store::Revision;
+use tokio::sync::Notify;
+
+/// Calls that are remembered to say who wrote what: more than one instant ever sees.
+const REMEMBERED: usize = 256;
+
+/// The faults of a run. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Faults(Arc<Mutex<Inner>>);
+
+struct Inner {
+    chance: Chance,
+    dials: Dials,
+    /// Nothing goes wrong while this is false.
+    on: bool,
+    /// Clients whose calls stand still.
+    hung: BTreeSet<String>,
+    /// Clients that have crashed and not started again: their calls lead nowhere.
+    dead: BTreeSet<String>,
+    crashes: BTreeMap<String, Arc<Notify>>,
+    calls: VecDeque<Call>,
+    /// How far each client's watch of each kind is.
+    heard: BTreeMap<(String, String), Revision>,
+    told: BTreeMap<&'static str, u64>,
+}
+
+/// Before the call reaches the server, or after it took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Before,
+    After,
+}
+
+/// One call, as far as it concerns faults and claims.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) client: String,
+    /// `get`, `list`, `watch`, `post`, `put`, `patch`, `delete`.
+    pub(crate) verb: &'static str,
+    pub(crate) plural: String,
+    /// `namespace/name`, or the name alone.
+    pub(crate) key: String,
+    /// When it reached the server.
+    pub(crate) at: Duration,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Fate {
+    pub(crate) late: Duration,
+    pub(crate) answer_late: Duration,
+    pub(crate) what: What,
+}
+
+/// The end of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum What {
+    #[default]
+    Served,
+    /// The server refuses it with this code; no effect.
+    Refused(u16),
+    /// The connection breaks before the server has it.
+    LostBefore,
+    /// The connection breaks when the server has done it.
+    LostAfter,
+    /// The server has done it and answers 504.
+    TimeoutAfter,
+    /// The caller's process dies.
+    Crash(Moment),
+}
+
+impl Faults {
+    /// Faults that draw from `chance`.
+    pub(crate) fn new(chance: Chance, dials: Dials) -> Self {
+        let inner = Inner {
+            chance,
+            dials,
+            on: false,
+            hung: BTreeSet::new(),
+            dead: BTreeSet::new(),
+            crashes: BTreeMap::new(),
+            calls: VecDeque::new(),
+            heard: BTreeMap::new(),
+            told: BTreeMap::new(),
+        };
+        Self(Arc::new(Mutex::new(inner)))
+    }
+
+    /// Turns all of them on or off.
+    pub(crate) fn turn(&self, on: bool) {
+        self.lock().on = on;
+    }
+
+    /// The calls of this client stand still, or go on.
+    pub(crate) fn hang(&self, client: &str, hangs: bool) {
+        let mut inner = self.lock();
+        match hangs {
+            true => inner.hung.insert(client.to_string()),
+            false => inner.hung.remove(client),
+        };
+    }
+
+    pub(crate) fn is_hung(&self, client: &str) -> bool {
+        self.lock().hung.contains(client)
+    }
+
+    /// A process starts: it knows nothing. The bell rings when it crashes.
+    pub(crate) fn started(&self, client: &str) -> Arc<Notify> {
+        let mut inner = self.lock();
+        inner.dead.remove(client);
+        inner.heard.retain(|(of, _), _| of != client);
+        let bell = Arc::new(Notify::new());
+        inner.crashes.insert(client.to_string(), bell.clone());
+        bell
+    }
+
+    /// How often each fault has struck.
+    pub(crate) fn told(&self) -> BTreeMap<&'static str, u64> {
+        self.lock().told.clone()
+    }
+
+    /// The longest that one call can be under way.
+    pub(crate) fn longest_call(&self) -> Duration {
+        self.lock().dials.longest_call()
+    }
+
+    /// How far the client's watch of a kind is; none before its first complete list.
+    pub(crate) fn heard(&self, client: &str, plural: &str) -> Option<Revision> {
+        self.lock().heard.get(&(client.to_string(), plural.to_string())).copied()
+    }
+
+    fn hears(&self, client: &str, plural: &str, revision: Revision) {
+        let mut inner = self.lock();
+        let heard = inner.heard.entry((client.to_string(), plural.to_string())).or_default();
+        *heard = revision.max(*heard);
+    }
+
+    /// The calls of this verb on this object that reached the server at this very moment; a new object has no key yet,
+    /// and a whole collection may be deleted.
+    pub(crate) fn just_now(&self, verb: &str, plural: &str, key: &str) -> Vec<Call> {
+        let (inner, now) = (self.lock(), clock::elapsed());
+        let is_it = |call: &&Call| {
+            call.at == now
+                && call.verb == verb
+                && call.plural == plural
+                && (call.key == key || (call.key.is_empty() && verb == "delete"))
+        };
+        inner.calls.iter().filter(is_it).cloned().collect()
+    }
+
+    fn arrives(&self, mut call: Call) {
+        call.at = clock::elapsed();
+        let mut inner = self.lock();
+        if inner.calls.len() >= REMEMBERED {
+            inner.calls.pop_front();
+        }
+        inner.calls.push_back(call);
+    }
+
+    /// The process of this client dies.
+    pub(crate) fn crash(&self, client: &str) {
+        let mut inner = self.lock();
+        inner.dead.insert(client.to_string());
+        if let Some(bell) = inner.crashes.get(client) {
+            bell.notify_one();
+        }
+    }
+
+    fn is_dead(&self, client: &str) -> bool {
+        self.lock().dead.contains(client)
+    }
+
+    /// What shall happen to this call.
+    fn fate(&self, call: &Call) -> Fate {
+        let mut inner = self.lock();
+        if !inner.on {
+            return Fate::default();
+        }
+        let (dials, chance) = (inner.dials, &mut inner.chance);
+        let fate = dials.fate(call, chance);
+        if let Some(name) = fate.what.name() {
+            *inner.told.entry(name).or_default() += 1;
+        }
+        fate
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl What {
+    /// Its name in counts; none for a call that is served.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Served => None,
+            Self::Refused(409) => Some("conflict"),
+            Self::Refused(429) => Some("too many requests"),
+            Self::Refused(_) => Some("refused"),
+            Self::LostBefore => Some("lost before"),
+            Self::LostAfter => Some("lost after"),
+            Self::TimeoutAfter => Some("timeout after"),
+            Self::Crash(Moment::Before) => Some("crash before"),
+            Self::Crash(Moment::After) => Some("crash after"),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! One run from one seed: a world, users, faults, and then rest.
+
+use crate::chance::Chance;
+use crate::clock;
+use crate::faults::Dials;
+use crate::rest;
+use crate::trace::{Broken, Trace};
+use crate::users;
+use crate::world::{Plan, World};
+use anyhow::{Context as _, Result};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// How long a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length {
+    /// Moves of the users.
+    pub moves: usize,
+}
+
+impl Default for Length {
+    fn default() -> Self {
+        Self { moves: 60 }
+    }
+}
+
+/// The longest that a cluster may need to come to rest: longer than the longest back-off of a failed daemon, and than
+/// the eviction of pods from nodes that have died.
+const REST_WITHIN: Duration = Duration::from_secs(3600);
+/// How often it is asked.
+const REST_LOOK: Duration = Duration::from_secs(5);
+/// So many answers in a row must be good: rest lasts.
+const REST_LOOKS: usize = 4;
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// Writes that were looked at.
+    pub steps: u64,
+    /// Over all lines of the trace: equal for equal runs.
+    pub hash: u64,
+    /// The first promise that was broken.
+    pub broken: Option<Broken>,
+    /// The last lines of the trace.
+    pub last: Vec<String>,
+    /// How often each fault struck.
+    pub faults: BTreeMap<&'static str, u64>,
+}
+
+/// Runs a seed on this thread.
+pub fn run(seed: u64, length: Length) -> Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.context("the runtime")?;
+    runtime.block_on(play(seed, length))
+}
+
+async fn play(seed: u64, length: Length) -> Result<Outcome> {
+    clock::begin();
+    let chance = Chance::of_seed(seed);
+    let mut of_plan = chance.branch("plan");
+    // Every eighth run goes without faults: users alone must be able to break nothing.
+    let is_calm = seed.is_multiple_of(8);
+    let dials = if is_calm { Dials::default() } else { Dials::swarm(&mut of_plan) };
+    let plan = Plan { dials, two_leaders: !is_calm && of_plan.percent(20) };
+    let trace = Trace::default();
+    trace.say(format_args!("seed {seed}: {plan:?}"));
+    let mut world = World::begin(&chance, plan, trace.clone()).await?;
+    world.faults.turn(true);
+    users::play(&mut world, chance.branch("users"), length.moves).await;
+    world.faults.turn(false);
+    users::leave(&mut world);
+    come_to_rest(&world).await?;
+    let (last, hash, steps) = trace.end();
+    Ok(Outcome { seed, steps, hash, broken: trace.first_broken(), last, faults: world.faults.told() })
+}
+
+async fn come_to_rest(world: &World) -> Result<()> {
+    world.trace.say("the users go home, and nothing goes wrong any more");
+    let end = tokio::time::Instant::now() + REST_WITHIN;
+    let mut good = 0;
+    while good < REST_LOOKS {
+        tokio::time::sleep(REST_LOOK).await;
+        world.observed().await?;
+        if world.trace.first_broken().is_some() {
+            return Ok(());
+        }
+        let complaints = rest::complaints(&world.observer.truth());
+        good = if complaints.is_empty() { good + 1 } else { 0 };
+        if tokio::time::Instant::now() > end {
+            world.trace.broken("the cluster comes to rest", complaints.join("; "));
+        }
+    }
+    world.trace.say("the cluster is at rest");
+    Ok(())
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, steps, hash, .. } = self;
+        match &self.broken {
+            None => write!(f, "seed {seed}: {steps} steps, trace {hash:016x}"),
+            Some(broken) => {
+                self.last.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+                writeln!(f, "seed {seed}, step {steps}: {broken}")?;
+                write!(f, "again: cargo xtask sim --seed {seed}")
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A cluster in one thread: server, loops, machines, and somebody who looks at every write.
+
+use crate::chance::{self, Chance};
+use crate::clock;
+use crate::faults::{Dials, Faults};
+use crate::hands::Hands;
+use crate::invariants::Invariants;
+use crate::machines::Machines;
+use crate::observer::Observer;
+use crate::processes::{Around, Process};
+use crate::trace::Trace;
+use anyhow::{Context as _, Result};
+use apiserver::{ApiServer, Sources, User};
+use controllers::{Loop, Loops};
+use std::sync::Arc;
+use store::Store;
+use store::memory::MemoryStore;
+use tokio::task::JoinSet;
+
+/// Everything that runs. Dropping it ends it.
+pub(crate) struct World {
+    pub(crate) hands: Hands,
+    pub(crate) machines: Machines,
+    pub(crate) faults: Faults,
+    pub(crate) trace: Trace,
+    pub(crate) observer: Observer,
+    pub(crate) server: ApiServer,
+    store: Arc<dyn Store>,
+    _tasks: JoinSet<()>,
+}
+
+/// What kind of world it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Plan {
+    pub(crate) dials: Dials,
+    /// Two processes take turns with the loop `daemonsets`.
+    pub(crate) two_leaders: bool,
+}
+
+impl World {
+    /// A world without machines. Call it in the runtime in which it shall run, after [`clock::begin`].
+    pub(crate) async fn begin(chance: &Chance, plan: Plan, trace: Trace) -> Result<Self> {
+        chance::give_server(chance.branch("server"));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let faults = Faults::new(chance.branch("faults"), plan.dials);
+        let observer = Observer::new(trace.clone());
+        let mut tasks = JoinSet::new();
+        let ours = match plan.two_leaders {
+            true => vec!["daemonsets-a".to_string(), "daemonsets-b".to_string()],
+            false => vec!["daemonsets".to_string()],
+        };
+        let looks = observer.clone().watch(store.clone(), faults.clone(), Invariants::of(ours.clone()));
+        tasks.spawn(looks);
+        let server = open(store.clone()).await?;
+        let around = Around { server: server.clone(), faults: faults.clone(), trace: trace.clone() };
+        for name in ours {
+            let loops = Loops::of([Loop::DaemonSets]);
+            let chance = chance.branch(&name);
+            let process = Process { name, loops, takes_turns: plan.two_leaders, chance };
+            tasks.spawn(process.keep(around.clone()));
+        }
+        tasks.spawn(others(chance).keep(around.clone()));
+        let admin = server.as_user(User::authenticated("admin", ["system:masters".to_string()]));
+        let hands = Hands::new(kube::Client::new(admin, "default"));
+        let machines = Machines::new(around);
+        Ok(Self { hands, machines, faults, trace, observer, server, store, _tasks: tasks })
+    }
+
+    /// Waits until every write so far has been looked at.
+    pub(crate) async fn observed(&self) -> Result<()> {
+        let revision = self.store.current().await.context("the store's revision")?;
+        self.observer.reach(revision).await;
+        Ok(())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.server.close();
+    }
+}
+
+fn others(chance: &Chance) -> Process {
+    let loops = Loop::ALL.into_iter().filter(|which| !matches!(which, Loop::DaemonSets | Loop::Certificates));
+    Process {
+        name: "others".to_string(),
+        loops: Loops::of(loops),
+        takes_turns: false,
+        chance: chance.branch("others"),
+    }
+}
+
+async fn open(store: Arc<dyn Store>) -> Result<ApiServer> {
+    let config = apiserver::Config {
+        advertise: ([127, 0, 0, 1], 6443).into(),
+        token_user: Arc::new(|_| None),
+        agent_tls: None,
+        ca_pem: String::new(),
+        sources: Sources { now: clock::of_server, chance: chance::of_server },
+    };
+    ApiServer::open(store, config).await.context("the API server")
+}
