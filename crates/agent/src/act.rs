@@ -33,12 +33,21 @@ pub struct Shared {
     pub config: Config,
     pub recorder: Recorder,
     pub sources: Sources,
-    /// The Node object as it was seen last.
+    /// The Node object as it was seen last; none until this node is registered.
     pub node: watch::Receiver<Option<Arc<Node>>>,
+    /// The Node object that this machine would register.
+    pub own_node: Arc<Node>,
     /// Bytes of memory of this node.
     pub node_memory: i64,
     /// The runtime's name, for container ids.
     pub runtime_name: String,
+}
+
+impl Shared {
+    /// The Node object; before the server knows it, what this machine says of itself.
+    pub fn node_or_own(&self) -> Arc<Node> {
+        self.node.borrow().clone().unwrap_or_else(|| self.own_node.clone())
+    }
 }
 
 /// A pod, and what was seen of it when the action was decided.
@@ -95,8 +104,8 @@ impl Scene {
     }
 
     fn allocatable(&self) -> BTreeMap<String, Quantity> {
-        let node = self.shared.node.borrow().clone();
-        node.and_then(|node| node.status.as_ref()?.allocatable.clone()).unwrap_or_default()
+        let node = self.shared.node_or_own();
+        node.status.as_ref().and_then(|status| status.allocatable.clone()).unwrap_or_default()
     }
 
     /// Lends the facts for environment and volumes.

@@ -24,6 +24,7 @@ pub mod register;
 pub mod restart;
 pub mod runtime;
 pub mod server;
+pub mod static_pods;
 pub mod status;
 pub mod volumes;
 
@@ -81,6 +82,8 @@ pub struct Config {
     pub log_dir: PathBuf,
     /// Parent of every pod's cgroup, for example `/kubepods`. Must differ between agents of one machine.
     pub cgroup_parent: String,
+    /// Manifests of static pods; none: there are no static pods. See [`static_pods`].
+    pub manifests: Option<PathBuf>,
     /// `status.capacity.pods`.
     pub max_pods: u32,
     /// Where logs are served to the API server; without it `kubectl logs` cannot reach this node.
@@ -104,7 +107,8 @@ pub struct LogServer {
 }
 
 impl Config {
-    /// A node with defaults: `/var/lib/everynode/agent`, `/var/log`, `/kubepods`, 110 pods, no log server.
+    /// A node with defaults: `/var/lib/everynode/agent`, `/var/log`, `/kubepods`, 110 pods, no static pods, no log
+    /// server.
     pub fn new(
         client: kube::Client,
         runtime: Arc<dyn runtime::Runtime>,
@@ -121,6 +125,7 @@ impl Config {
             data_dir: PathBuf::from("/var/lib/everynode/agent"),
             log_dir: PathBuf::from("/var/log"),
             cgroup_parent: "/kubepods".into(),
+            manifests: None,
             max_pods: 110,
             log_server: None,
             cluster_dns: Vec::new(),

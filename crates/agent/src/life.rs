@@ -2,8 +2,9 @@
 
 use crate::act::Shared;
 use crate::register::{self, Machine};
+use crate::runtime::Version;
 use crate::sources::Sources;
-use crate::{Config, Shutdown, events, heartbeat, node_watch, pods, relist, rotate, server};
+use crate::{Config, Shutdown, events, heartbeat, node_watch, pods, relist, rotate, server, static_pods};
 use k8s_openapi::api::core::v1::Node;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -49,8 +50,9 @@ pub enum RunError {
 
 /// Is a node until `shutdown`; containers go on running after it.
 ///
-/// Waits for the server and for the runtime where they are not there yet, and goes on where they go away. Ends with an
-/// error only when it can do nothing: an address in use, a folder it may not write, a task that ended.
+/// Waits for the runtime where it is not there yet, and goes on where it goes away. Without the server static pods run,
+/// and the node is registered as soon as the server answers. Ends with an error only when it can do nothing: an address
+/// in use, a folder it may not write, a task that ended.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     std::fs::create_dir_all(&config.data_dir)
         .map_err(|source| RunError::Folder { path: config.data_dir.clone(), source })?;
@@ -61,26 +63,17 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
         }
         None => None,
     };
-    let port =
-        listener.as_ref().and_then(|listener| listener.local_addr().ok()).map(|address| address.port());
-    let Some(start) = shutdown.run_until_cancelled(prepare(&config, port)).await else { return Ok(()) };
-    let ended = serve(config, start, port, listener, &shutdown).await;
+    let Some(version) = shutdown.run_until_cancelled(runtime_version(&config)).await else { return Ok(()) };
+    let ended = serve(config, &version, listener, &shutdown).await;
     shutdown.cancel();
     ended
 }
 
-/// What must be known before anything is run.
-struct Start {
-    machine: Machine,
-    runtime_name: String,
-    node: Node,
-}
-
-async fn prepare(config: &Config, port: Option<u16>) -> Start {
+async fn runtime_version(config: &Config) -> Version {
     let mut told = false;
-    let version = loop {
+    loop {
         match config.runtime.version().await {
-            Ok(version) => break version,
+            Ok(version) => return version,
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!(%error, "waits for the container runtime");
@@ -88,13 +81,19 @@ async fn prepare(config: &Config, port: Option<u16>) -> Start {
                 tokio::time::sleep(RUNTIME_RETRY).await;
             }
         }
-    };
-    let runtime = format!("{}://{}", version.name, version.version);
-    let machine = Machine::read(&config.data_dir, &runtime);
+    }
+}
+
+/// Asks until the server has taken the node.
+async fn register(config: &Config, machine: &Machine, port: Option<u16>) -> Node {
     let mut told = false;
-    let node = loop {
-        match register::register(config, &machine, register::status(config, &machine, port)).await {
-            Ok(node) => break node,
+    loop {
+        match register::register(config, machine, register::status(config, machine, port)).await {
+            Ok(node) => {
+                let runtime = &machine.info.container_runtime_version;
+                tracing::info!(node = config.node_name, runtime, "registered");
+                return node;
+            }
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!(error = crate::act::with_sources(&error), "waits for the API server");
@@ -102,49 +101,90 @@ async fn prepare(config: &Config, port: Option<u16>) -> Start {
                 tokio::time::sleep(REGISTER_RETRY).await;
             }
         }
-    };
-    tracing::info!(node = config.node_name, runtime, "registered");
-    Start { machine, runtime_name: version.name, node }
+    }
 }
 
 async fn serve(
     config: Config,
-    start: Start,
-    port: Option<u16>,
+    runtime: &Version,
     listener: Option<TcpListener>,
     shutdown: &Shutdown,
 ) -> Result<(), RunError> {
-    let Start { machine, runtime_name, node } = start;
-    let node = watch::Sender::new(Some(Arc::new(node)));
-    let listing = watch::Sender::new(None);
-    let listed = listing.subscribe();
+    let port = listener.as_ref().and_then(|listener| listener.local_addr().ok()).map(|at| at.port());
+    let machine = Machine::read(&config.data_dir, &format!("{}://{}", runtime.name, runtime.version));
+    let node = watch::Sender::new(None);
     let (recorder, writer) = events::recorder(config.client.clone(), &config.node_name, config.now);
     let directory = pods::Directory::default();
+    let own_node = register::object(
+        &config,
+        register::labels(&config, &machine),
+        register::status(&config, &machine, port),
+    );
     let shared = Arc::new(Shared {
         recorder: recorder.clone(),
         sources: Sources::new(config.client.clone()),
         node: node.subscribe(),
+        own_node: Arc::new(own_node),
         node_memory: i64::try_from(machine.memory_kib).unwrap_or(i64::MAX).saturating_mul(1024),
-        runtime_name,
+        runtime_name: runtime.name.clone(),
         config: config.clone(),
     });
     let mut tasks = Tasks { set: JoinSet::new(), shutdown: shutdown.clone() };
     tasks.spawn("events", writer.run(shutdown.clone()));
-    tasks.spawn("node watch", node_watch::run(config.client.clone(), config.node_name.clone(), node.clone()));
-    tasks.spawn("lease", heartbeat::lease(config.clone(), node.subscribe()));
-    tasks.spawn("node status", heartbeat::status(config.clone(), machine, port, node, recorder));
-    tasks.spawn("relist", relist::run(config.runtime.clone(), listing));
-    tasks.spawn("log rotation", rotate::run(config.runtime.clone()));
+    spawn_node(&mut tasks, &config, machine, port, node, recorder);
     if let (Some(listener), Some(server)) = (listener, &config.log_server) {
         let logs = server::Logs { directory: directory.clone(), runtime: config.runtime.clone() };
         tasks.spawn("log server", server::serve(logs, listener, server.tls.clone(), shutdown.clone()));
     }
-    let ending = shutdown.clone();
+    spawn_pods(&mut tasks, shared, directory, shutdown.clone());
+    tasks.join().await
+}
+
+/// What speaks for the node: nothing of it before it is registered.
+fn spawn_node(
+    tasks: &mut Tasks,
+    config: &Config,
+    machine: Machine,
+    port: Option<u16>,
+    node: watch::Sender<Option<Arc<Node>>>,
+    recorder: events::Recorder,
+) {
+    let watching = node_watch::run(config.client.clone(), config.node_name.clone(), node.clone());
+    tasks.spawn("node watch", once_registered(node.subscribe(), watching));
+    let lease = heartbeat::lease(config.clone(), node.subscribe());
+    tasks.spawn("lease", once_registered(node.subscribe(), lease));
+    let config = config.clone();
+    tasks.spawn("node status", async move {
+        node.send_replace(Some(Arc::new(register(&config, &machine, port).await)));
+        heartbeat::status(config, machine, port, node, recorder).await;
+    });
+}
+
+async fn once_registered(
+    mut node: watch::Receiver<Option<Arc<Node>>>,
+    then: impl Future<Output = ()> + Send + 'static,
+) {
+    let _ = node.wait_for(Option::is_some).await;
+    then.await;
+}
+
+/// What looks after pods: from the start.
+fn spawn_pods(tasks: &mut Tasks, shared: Arc<Shared>, directory: pods::Directory, shutdown: Shutdown) {
+    let runtime = shared.config.runtime.clone();
+    let listing = watch::Sender::new(None);
+    let manifests = watch::Sender::new(None);
+    let inputs = pods::Inputs { listing: listing.subscribe(), manifests: manifests.subscribe() };
+    tasks.spawn("relist", relist::run(runtime.clone(), listing));
+    tasks.spawn("log rotation", rotate::run(runtime));
+    match shared.config.manifests.clone() {
+        Some(dir) => tasks.spawn("static pods", static_pods::run(shared.clone(), dir, manifests)),
+        None => _ = manifests.send_replace(Some(Arc::default())),
+    }
+    // It joins its workers: not dropped at shutdown.
     tasks.set.spawn(async move {
-        pods::run(shared, directory, listed, ending).await;
+        pods::run(shared, directory, inputs, shutdown).await;
         "pods"
     });
-    tasks.join().await
 }
 
 /// Tasks with names; the first to end ends all.

@@ -4,8 +4,11 @@
 //! 2. Sandboxes of pods that the server does not know (deleted while the agent was away) get a worker too, which
 //!    stops them.
 //! 3. A pod is admitted once, when it is new to this node and to the runtime, in the order of arrival.
+//! 4. Static pods ([`crate::static_pods`]) need neither watch nor registration; their mirrors get no worker.
 //!
 //! Kubernetes: pkg/kubelet/config, pod_workers.go, kubelet_pods.go `HandlePodCleanups`.
+
+mod of_files;
 
 use crate::act::Shared;
 use crate::admit;
@@ -13,12 +16,15 @@ use crate::events::Kind;
 use crate::plan::{Bound, Rejection};
 use crate::relist::Listing;
 use crate::runtime::PodKey;
-use crate::worker::{Order, Window, Worker};
+use crate::static_pods::mirror;
+use crate::static_pods::set::StaticPods;
+use crate::worker::{Order, Origin, Window, Worker};
 use crate::{Shutdown, sandbox};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::api::{Api, ObjectMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
+use of_files::OfFiles;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
@@ -53,58 +59,29 @@ impl Directory {
     }
 }
 
+/// What the workers are told by others.
+pub struct Inputs {
+    /// What the runtime has; none: it has not answered yet.
+    pub listing: watch::Receiver<Option<Arc<Listing>>>,
+    /// What the manifests say; none: nobody has read them yet.
+    pub manifests: watch::Receiver<Option<Arc<StaticPods>>>,
+}
+
 /// Runs the workers until `shutdown`.
-pub async fn run(
-    shared: Arc<Shared>,
-    directory: Directory,
-    mut listing: watch::Receiver<Option<Arc<Listing>>>,
-    shutdown: Shutdown,
-) {
-    let api: Api<Pod> = Api::all(shared.config.client.clone());
-    let config = watcher::Config::default().fields(&format!("spec.nodeName={}", shared.config.node_name));
-    let events = watcher(api, config).default_backoff();
-    tokio::pin!(events);
-    let mut pods = Pods { shared, directory, workers: BTreeMap::new(), tasks: JoinSet::new(), listed: None };
-    // Nothing is admitted before the node's own labels and taints are known, and nothing is started before the
-    // runtime has said what runs already.
-    let mut node = pods.shared.node.clone();
+pub async fn run(shared: Arc<Shared>, directory: Directory, mut inputs: Inputs, shutdown: Shutdown) {
+    let mut pods = Pods::new(shared, directory);
+    // Nothing is started before the runtime has said what runs already.
     let known = async {
-        let _ = node.wait_for(Option::is_some).await;
-        let _ = listing.wait_for(Option::is_some).await;
+        let _ = inputs.listing.wait_for(Option::is_some).await;
+        let _ = inputs.manifests.wait_for(Option::is_some).await;
     };
     if shutdown.run_until_cancelled(known).await.is_none() {
         return;
     }
-    pods.seen(&listing.borrow_and_update().clone().unwrap_or_default());
-    let mut fresh = BTreeSet::new();
-    let mut synced = false;
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => break,
-            Some(event) = events.next() => match event {
-                Ok(watcher::Event::Init) => fresh.clear(),
-                Ok(watcher::Event::InitApply(pod)) => {
-                    fresh.insert(sandbox::key(&pod).uid);
-                    pods.applied(pod, &shutdown);
-                }
-                Ok(watcher::Event::InitDone) => {
-                    pods.only(&fresh);
-                    synced = true;
-                    pods.orphans(&shutdown);
-                }
-                Ok(watcher::Event::Apply(pod)) => pods.applied(pod, &shutdown),
-                Ok(watcher::Event::Delete(pod)) => pods.gone(&sandbox::key(&pod).uid),
-                Err(error) => tracing::debug!(%error, "watch of pods interrupted"),
-            },
-            Ok(()) = listing.changed() => {
-                pods.seen(&listing.borrow_and_update().clone().unwrap_or_default());
-                if synced {
-                    pods.orphans(&shutdown);
-                }
-            }
-            Some(ended) = pods.tasks.join_next() => pods.ended(ended),
-        }
-    }
+    pods.seen(&inputs.listing.borrow_and_update().clone().unwrap_or_default());
+    pods.of_files.say(&inputs.manifests.borrow_and_update().clone().unwrap_or_default());
+    pods.follow_files(&shutdown);
+    pods.work(inputs, &shutdown).await;
     while pods.tasks.join_next().await.is_some() {}
 }
 
@@ -115,6 +92,11 @@ struct Pods {
     workers: BTreeMap<String, Handle>,
     tasks: JoinSet<String>,
     listed: Option<Arc<Listing>>,
+    of_files: OfFiles,
+    /// Uids in the list that the watch is giving.
+    fresh: BTreeSet<String>,
+    /// Whether the first list is complete.
+    synced: bool,
 }
 
 struct Handle {
@@ -124,6 +106,87 @@ struct Handle {
 }
 
 impl Pods {
+    fn new(shared: Arc<Shared>, directory: Directory) -> Self {
+        Self {
+            of_files: OfFiles::new(shared.config.client.clone()),
+            shared,
+            directory,
+            workers: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            listed: None,
+            fresh: BTreeSet::new(),
+            synced: false,
+        }
+    }
+
+    async fn work(&mut self, mut inputs: Inputs, shutdown: &Shutdown) {
+        let api: Api<Pod> = Api::all(self.shared.config.client.clone());
+        let config =
+            watcher::Config::default().fields(&format!("spec.nodeName={}", self.shared.config.node_name));
+        let events = watcher(api, config).default_backoff();
+        tokio::pin!(events);
+        let mut node = self.shared.node.clone();
+        let mut registered = false;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = is_some(&mut node), if !registered => registered = true,
+                // No pod of the server is admitted before the node's own labels and taints are known.
+                Some(event) = events.next(), if registered => match event {
+                    Ok(event) => self.told(event, shutdown),
+                    Err(error) => tracing::debug!(%error, "watch of pods interrupted"),
+                },
+                Ok(()) = inputs.listing.changed() => {
+                    self.seen(&inputs.listing.borrow_and_update().clone().unwrap_or_default());
+                    if self.synced {
+                        self.orphans(shutdown);
+                    }
+                }
+                Ok(()) = inputs.manifests.changed() => {
+                    self.of_files.say(&inputs.manifests.borrow_and_update().clone().unwrap_or_default());
+                    self.follow_files(shutdown);
+                }
+                () = self.of_files.writer.settled() => self.follow_files(shutdown),
+                Some(ended) = self.tasks.join_next() => {
+                    self.ended(ended);
+                    self.follow_files(shutdown);
+                }
+            }
+        }
+    }
+
+    fn told(&mut self, event: watcher::Event<Pod>, shutdown: &Shutdown) {
+        match event {
+            watcher::Event::Init => {
+                self.fresh.clear();
+                self.of_files.listing_begins();
+            }
+            watcher::Event::InitApply(pod) if mirror::is_mirror(&pod) => self.of_files.listed(pod),
+            watcher::Event::InitApply(pod) => {
+                self.fresh.insert(sandbox::key(&pod).uid);
+                self.applied(pod, shutdown);
+            }
+            watcher::Event::InitDone => {
+                let fresh = std::mem::take(&mut self.fresh);
+                self.only(&fresh);
+                self.synced = true;
+                self.of_files.listing_ends();
+                self.follow_files(shutdown);
+                self.orphans(shutdown);
+            }
+            watcher::Event::Apply(pod) if mirror::is_mirror(&pod) => {
+                self.of_files.shown(pod);
+                self.follow_files(shutdown);
+            }
+            watcher::Event::Apply(pod) => self.applied(pod, shutdown),
+            watcher::Event::Delete(pod) if mirror::is_mirror(&pod) => {
+                self.of_files.hidden(&pod);
+                self.follow_files(shutdown);
+            }
+            watcher::Event::Delete(pod) => self.gone(&sandbox::key(&pod).uid),
+        }
+    }
+
     fn applied(&mut self, pod: Pod, shutdown: &Shutdown) {
         let key = sandbox::key(&pod);
         let pod = Arc::new(pod);
@@ -137,7 +200,7 @@ impl Pods {
             return;
         }
         let rejected = self.admit(&pod);
-        self.employ(Order { pod, bound: Bound::Here, rejected }, shutdown);
+        self.employ(Order { pod, origin: Origin::Server, bound: Bound::Here, rejected }, shutdown);
     }
 
     /// A pod that has started here before, or runs, is not asked again.
@@ -148,7 +211,7 @@ impl Pods {
         if runs || began || pod.metadata.deletion_timestamp.is_some() {
             return None;
         }
-        let node = self.shared.node.borrow().clone()?;
+        let node = self.shared.node_or_own();
         let others: Vec<Arc<Pod>> = self.workers.values().filter_map(Handle::active).collect();
         let rejection = admit::check(pod, &node, &others).err()?;
         self.shared.recorder.pod(pod, None, Kind::Warning, &rejection.reason, &rejection.message);
@@ -157,7 +220,11 @@ impl Pods {
 
     fn employ(&mut self, order: Order, shutdown: &Shutdown) {
         let key = sandbox::key(&order.pod);
-        let status = watch::Sender::new(order.pod.status.clone().unwrap_or_default());
+        let shown = match &order.origin {
+            Origin::File { mirror: Some(mirror) } => &mirror.status,
+            _ => &order.pod.status,
+        };
+        let status = watch::Sender::new(shown.clone().unwrap_or_default());
         let window = Arc::new(Window { status, wake: Arc::new(Notify::new()) });
         if order.bound == Bound::Here {
             let entry = Entry { pod: order.pod.clone(), status: window.status.subscribe() };
@@ -185,7 +252,9 @@ impl Pods {
     }
 
     fn only(&mut self, fresh: &BTreeSet<String>) {
-        let lost: Vec<String> = self.workers.keys().filter(|uid| !fresh.contains(*uid)).cloned().collect();
+        let of_server = |handle: &Handle| handle.orders.borrow().origin == Origin::Server;
+        let lost = self.workers.iter().filter(|(uid, handle)| of_server(handle) && !fresh.contains(*uid));
+        let lost: Vec<String> = lost.map(|(uid, _)| uid.clone()).collect();
         lost.iter().for_each(|uid| self.gone(uid));
     }
 
@@ -206,22 +275,31 @@ impl Pods {
             if self.workers.contains_key(uid) {
                 continue;
             }
-            let metadata = ObjectMeta {
-                name: Some(found.key.name.clone()),
-                namespace: Some(found.key.namespace.clone()),
-                uid: Some(uid.clone()),
-                ..ObjectMeta::default()
-            };
-            let pod = Arc::new(Pod { metadata, ..Pod::default() });
-            tracing::info!(pod = crate::plan::full_name(&pod), "stops a pod that the server does not know");
-            self.employ(Order { pod, bound: Bound::Gone, rejected: None }, shutdown);
+            tracing::info!(pod = %found.key.name, uid, "stops a pod that the server does not know");
+            self.clear(&found.key, shutdown);
         }
+    }
+
+    /// Stops a pod of which only the runtime knows.
+    fn clear(&mut self, key: &PodKey, shutdown: &Shutdown) {
+        let metadata = ObjectMeta {
+            name: Some(key.name.clone()),
+            namespace: Some(key.namespace.clone()),
+            uid: Some(key.uid.clone()),
+            ..ObjectMeta::default()
+        };
+        let pod = Arc::new(Pod { metadata, ..Pod::default() });
+        self.employ(Order { pod, origin: Origin::Server, bound: Bound::Gone, rejected: None }, shutdown);
     }
 
     fn ended(&mut self, ended: Result<String, tokio::task::JoinError>) {
         match ended {
             Ok(uid) => {
                 self.workers.remove(&uid);
+                // The last list may be older than its end.
+                if let Some(listed) = &mut self.listed {
+                    Arc::make_mut(listed).remove(&uid);
+                }
             }
             // A worker that panics is a broken invariant: the agent must not go on without it.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -234,8 +312,14 @@ impl Handle {
     /// The pod, if it uses something of the node.
     fn active(&self) -> Option<Arc<Pod>> {
         let order = self.orders.borrow();
-        let phase = order.pod.status.as_ref().and_then(|status| status.phase.clone());
-        let ended = matches!(phase.as_deref(), Some("Succeeded" | "Failed"));
+        let is_end = |status: &PodStatus| matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        // What the server knows of a static pod does not come back with it.
+        let ended = order.pod.status.as_ref().is_some_and(is_end) || is_end(&self.window.status.borrow());
         (!ended && order.rejected.is_none() && order.bound == Bound::Here).then(|| order.pod.clone())
     }
+}
+
+async fn is_some<T>(value: &mut watch::Receiver<Option<T>>) {
+    // Its sender lives as long as the agent.
+    let _ = value.wait_for(Option::is_some).await;
 }

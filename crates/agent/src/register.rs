@@ -201,16 +201,13 @@ async fn register_with_labels(
     }
 }
 
-async fn create_or_adopt(
-    config: &Config,
-    labels: BTreeMap<String, String>,
-    status: NodeStatus,
-) -> Result<Node, kube::Error> {
-    let api: Api<Node> = Api::all(config.client.clone());
-    let node = Node {
+/// A new Node object.
+#[must_use]
+pub fn object(config: &Config, labels: BTreeMap<String, String>, status: NodeStatus) -> Node {
+    Node {
         metadata: ObjectMeta {
             name: Some(config.node_name.clone()),
-            labels: Some(labels.clone()),
+            labels: Some(labels),
             ..ObjectMeta::default()
         },
         spec: Some(NodeSpec {
@@ -218,7 +215,16 @@ async fn create_or_adopt(
             ..NodeSpec::default()
         }),
         status: Some(status),
-    };
+    }
+}
+
+async fn create_or_adopt(
+    config: &Config,
+    labels: BTreeMap<String, String>,
+    status: NodeStatus,
+) -> Result<Node, kube::Error> {
+    let api: Api<Node> = Api::all(config.client.clone());
+    let node = object(config, labels.clone(), status);
     match api.create(&PostParams::default(), &node).await {
         Err(kube::Error::Api(error)) if error.code == 409 => {}
         answer => return answer,

@@ -47,12 +47,26 @@ const VOLUME_REFRESH: Duration = Duration::from_secs(60);
 /// What a worker is told about its pod.
 #[derive(Clone)]
 pub struct Order {
-    /// The pod as the server has it.
+    /// The pod as its origin has it.
     pub pod: Arc<Pod>,
-    /// Whether the server still has it.
+    /// Who describes it.
+    pub origin: Origin,
+    /// Whether its origin still has it.
     pub bound: Bound,
     /// Why this node does not take it.
     pub rejected: Option<Rejection>,
+}
+
+/// Who describes a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// The server.
+    Server,
+    /// A file on this node.
+    File {
+        /// What the server shows of it.
+        mirror: Option<Arc<Pod>>,
+    },
 }
 
 /// The other side's view of a worker.
@@ -113,7 +127,7 @@ impl Worker {
     async fn turn(&mut self) -> Turn {
         let order = self.orders.borrow_and_update().clone();
         self.memory.rejected.clone_from(&order.rejected);
-        let pod = self.reporter.newest(&order.pod);
+        let pod = self.newest(&order);
         let runtime = self.shared.config.runtime.clone();
         if let Err(error) = self.observer.look(runtime.as_ref(), &pod, &mut self.memory).await {
             tracing::debug!(pod = plan::full_name(&pod), %error, "pod not observed");
@@ -132,7 +146,7 @@ impl Worker {
             memory: &memory,
         };
         let plan = plan::plan(&seen, now);
-        self.publish(&seen, &plan, now);
+        self.publish(&order, &seen, &plan, now);
         self.memory = memory;
         let scene = Scene { shared: self.shared.clone(), pod, sandboxes, containers };
         self.tell_waiting(&scene, &plan);
@@ -147,20 +161,42 @@ impl Worker {
         Turn::Next
     }
 
+    /// The pod with its newest status: the server's, and of a static pod our own.
+    fn newest(&self, order: &Order) -> Arc<Pod> {
+        match &order.origin {
+            Origin::Server => self.reporter.newest(&order.pod),
+            Origin::File { mirror } => {
+                let mut status = self.window.status.borrow().clone();
+                // An agent that returns finds in the mirror since when the pod is here.
+                let began = mirror.as_ref().and_then(|mirror| mirror.status.as_ref()?.start_time.clone());
+                status.start_time = began.into_iter().chain(status.start_time.take()).min();
+                Arc::new(Pod { status: Some(status), ..(*order.pod).clone() })
+            }
+        }
+    }
+
     /// Once an ended pod is cleaned up, nothing is left to observe: its last status stands.
-    fn publish(&mut self, seen: &Seen<'_>, plan: &Plan, now: Timestamp) {
+    fn publish(&mut self, order: &Order, seen: &Seen<'_>, plan: &Plan, now: Timestamp) {
         if seen.memory.cleaned || seen.bound == Bound::Gone {
             return;
         }
         let old = seen.pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        if matches!(old, Some("Succeeded" | "Failed")) {
-            return;
+        let ended = matches!(old, Some("Succeeded" | "Failed"));
+        if !ended {
+            let host_ip = self.shared.config.address.to_string();
+            let place = Place { host_ip: &host_ip, runtime: &self.shared.runtime_name };
+            self.window.status.send_replace(status::pod_status(seen, plan, place, now));
         }
-        let host_ip = self.shared.config.address.to_string();
-        let place = Place { host_ip: &host_ip, runtime: &self.shared.runtime_name };
-        let status = status::pod_status(seen, plan, place, now);
-        self.window.status.send_replace(status.clone());
-        self.reporter.report(seen.pod, status);
+        let status = self.window.status.borrow().clone();
+        match &order.origin {
+            Origin::Server if !ended => self.reporter.report(seen.pod, status),
+            // A mirror may come, or come again, when everything has been said.
+            Origin::File { mirror: Some(mirror) } => {
+                let mirror = self.reporter.newest(mirror);
+                self.reporter.report(&mirror, status);
+            }
+            Origin::Server | Origin::File { mirror: None } => {}
+        }
     }
 
     /// Events for waits that begin.

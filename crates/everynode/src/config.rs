@@ -75,6 +75,8 @@ pub struct Agent {
     pub data_dir: PathBuf,
     /// Container logs.
     pub log_dir: PathBuf,
+    /// Manifests of static pods; none: there are none.
+    pub manifests: Option<PathBuf>,
     /// Parent of pods' cgroups.
     pub cgroup_parent: String,
     /// What runs containers.

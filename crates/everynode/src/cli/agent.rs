@@ -5,6 +5,7 @@ use crate::{compose, config};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use k8s_openapi::api::core::v1::Taint;
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -29,6 +30,9 @@ pub struct Flags {
     /// Logs of containers.
     #[arg(long, default_value = "/var/log")]
     log_dir: PathBuf,
+    /// Folder of static pods' manifests, one pod a file; they run without any server. Empty: no static pods.
+    #[arg(long, env = "EVERYNODE_POD_MANIFEST_PATH", default_value = "/etc/kubernetes/manifests")]
+    pod_manifest_path: OsString,
     /// Parent of the cgroups of all pods.
     #[arg(long, default_value = "/kubepods")]
     cgroup_parent: String,
@@ -71,6 +75,7 @@ impl Flags {
             address: self.address,
             data_dir: self.data_dir,
             log_dir: self.log_dir,
+            manifests: Some(self.pod_manifest_path).filter(|path| !path.is_empty()).map(PathBuf::from),
             cgroup_parent: self.cgroup_parent,
             runtime: self.runtime,
             runtime_socket: self.runtime_socket,
@@ -109,6 +114,9 @@ mod tests {
         assert_eq!(config.labels.len(), 2);
         assert_eq!(config.taints[0].effect, "NoSchedule");
         assert_eq!(config.token, None);
+        assert_eq!(config.manifests, Some("/etc/kubernetes/manifests".into()));
+        let config = parse("--server https://x:1 --node-name n1 --pod-manifest-path=").unwrap();
+        assert_eq!(config.manifests, None);
     }
 
     #[test]

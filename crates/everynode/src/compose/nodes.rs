@@ -41,6 +41,7 @@ pub async fn agent(config: config::Agent, shutdown: Shutdown) -> Result<()> {
     settings.taints = config.taints;
     settings.data_dir = config.data_dir;
     settings.log_dir = config.log_dir;
+    settings.manifests = config.manifests;
     settings.cgroup_parent = config.cgroup_parent;
     settings.max_pods = config.max_pods;
     settings.cluster_dns = config.cluster_dns;
