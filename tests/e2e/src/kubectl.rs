@@ -76,6 +76,19 @@ impl Kubectl {
         Self { kubeconfig, ..self.clone() }
     }
 
+    /// Runs a plugin from this folder: `kubectl NAME …`. kubectl takes no flags of its own before the name, so the plugin
+    /// finds the cluster in the environment.
+    pub fn plugin(&self, folder: &Path, arguments: &[&str]) -> Answer {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = [folder.to_path_buf()].into_iter().chain(std::env::split_paths(&path));
+        let output = std::env::join_paths(folders).map_err(anyhow::Error::from).and_then(|path| {
+            let mut command = Command::new(&self.path);
+            command.env("PATH", path).env("KUBECONFIG", &self.kubeconfig).args(arguments);
+            run_to_end(&mut command, "")
+        });
+        output.unwrap_or_else(|error| panic!("kubectl {}: {error:#}", arguments.join(" ")))
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
         command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--cache-dir").arg(&self.cache).args(arguments);
