@@ -98,6 +98,15 @@ impl Reason {
         }
     }
 
+    /// The word under which a trouble is counted once: kubelet changes between two words while it tries again.
+    pub fn trouble(&self) -> &str {
+        match self.as_str() {
+            "ErrImagePull" => "ImagePullBackOff",
+            "ContainerEnded" => "CrashLoopBackOff",
+            word => word,
+        }
+    }
+
     /// Whether this passes by itself in the ordinary course of a rollout.
     pub fn passes(&self) -> bool {
         match self {

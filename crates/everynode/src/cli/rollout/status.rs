@@ -92,11 +92,11 @@ impl Follow {
         }
     }
 
-    /// Names the nodes that hang; each once for each reason.
+    /// Names the nodes that hang; each once for each trouble.
     async fn look_around(&self, patience: Patience, named: &mut BTreeSet<(String, String)>) -> Result<()> {
         let report = self.lookup.all().await?.why(Timestamp::now());
         for line in hanging(&report, patience) {
-            if named.insert((line.node.clone(), line.reason.as_str().to_string())) {
+            if named.insert((line.node.clone(), line.reason.trouble().to_string())) {
                 println!("  {}: {}", line.node, line.message);
             }
         }
