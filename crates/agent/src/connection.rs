@@ -21,6 +21,9 @@ use tower::Service;
 /// A server that does not take a connection within this is down. Kubernetes: client-go's dial timeout.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
+/// Up to its slash, this is what owns the fields that an agent writes.
+const USER_AGENT: &str = concat!("everynode-agent/", env!("CARGO_PKG_VERSION"));
+
 /// A client for the server at `url`; `bearer` goes into every request.
 pub fn client(
     url: &str,
@@ -35,6 +38,7 @@ pub fn client(
     let service = tower::ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .map_request(move |mut request: http::Request<Body>| {
+            request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
             if let Some(value) = &authorization {
                 request.headers_mut().insert(header::AUTHORIZATION, value.clone());
             }

@@ -9,11 +9,14 @@ use crate::authn::{MASTERS, User};
 use crate::error::ApiError;
 use crate::request::{Request, Target};
 use crate::resources::find;
-use crate::verbs::update::{Part, Write, rewrite};
+use crate::verbs::update::{Part, Record, Write, rewrite};
 use crate::verbs::{Call, WRITE_TRIES, create};
 use crate::{Config, Inner};
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
+
+/// Whose the fields of these objects are.
+const MANAGER: &str = "everynode";
 
 /// Writes what is missing.
 pub async fn run(server: &Inner) -> Result<(), ApiError> {
@@ -51,7 +54,9 @@ async fn ensure(
     let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
     let (request, headers) = (Request::parse(&Method::POST, "/", ""), HeaderMap::new());
     let call = Call { server, kind, target: &target, request: &request, headers: &headers, user: &user };
-    create::new_object(&call, object, Vec::new(), false).await.map(drop)
+    let record = create::Record::Updated(MANAGER);
+    let new = create::New { object, record, warnings: Vec::new(), dry_run: false };
+    create::new_object(&call, new).await.map(drop)
 }
 
 fn target(group: &str, version: &str, plural: &str, namespace: &str, name: &str) -> Target {
@@ -79,8 +84,14 @@ async fn endpoint(server: &Inner) -> Result<(), ApiError> {
     let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
     let (request, headers) = (Request::parse(&Method::PUT, "/", ""), HeaderMap::new());
     let call = Call { server, kind, target: &target, request: &request, headers: &headers, user: &user };
-    let write =
-        Write { part: Part::Own, expected: None, warnings: Vec::new(), dry_run: false, tries: WRITE_TRIES };
+    let write = Write {
+        part: Part::Own,
+        record: Record::Kept,
+        expected: None,
+        warnings: Vec::new(),
+        dry_run: false,
+        tries: WRITE_TRIES,
+    };
     let moved = rewrite(&call, write, |old| {
         let mut new = old.clone();
         new["subsets"] = subsets.clone();

@@ -125,6 +125,43 @@ pub fn delete_options(content_type: &str, bytes: &[u8]) -> Result<Value, ApiErro
     Ok(object)
 }
 
+/// Decodes a partial object for server-side apply: JSON or YAML, of exactly this kind; what is absent stays absent.
+///
+/// # Errors
+/// As [`body`]; fields that the kind does not know are refused whatever `validation` says (wire 4.5.11).
+pub fn partial(bytes: &[u8], kind: &Kind, validation: FieldValidation) -> Result<Decoded, ApiError> {
+    let gvk: Gvk<'_> = kind.into();
+    let Parsed { mut object, findings, .. } = parse("application/yaml", bytes, gvk)?;
+    let text = |field: &str| object[field].as_str().unwrap_or_default().to_string();
+    let (api_version, name) = (text("apiVersion"), text("kind"));
+    if (api_version.as_str(), name.as_str()) != (&gvk.api_version(), gvk.kind) {
+        let actual = if api_version.is_empty() { "/".to_string() } else { api_version };
+        return Err(ApiError::bad_request(format!("invalid object type: {actual}, Kind={name}")));
+    }
+    check_kind(&mut object, gvk, bytes)?;
+    let warnings = validation.judge(gvk, findings)?;
+    let Some(ty) = schema().kind(gvk) else { return Ok(Decoded { object, warnings }) };
+    let unknown = go_form::settle(&mut object, ty, go_form::Fill::Nothing)
+        .map_err(|why| cannot_handle(gvk, gvk.kind, why))?;
+    match unknown.first() {
+        None => Ok(Decoded { object, warnings }),
+        Some(text) => Err(not_declared(gvk, &object, text)),
+    }
+}
+
+/// `unknown field "spec.x"` in the words of server-side apply.
+fn not_declared(gvk: Gvk<'_>, object: &Value, finding: &str) -> ApiError {
+    let path = finding.split('"').nth(1).unwrap_or_default();
+    let name = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    ApiError::bad_request(format!(
+        "failed to create typed patch object ({}/{}; {}, Kind={}): .{path}: field not declared in schema",
+        name("namespace"),
+        name("name"),
+        gvk.api_version(),
+        gvk.kind
+    ))
+}
+
 /// Settles the result of a patch: unknown fields, types, zero values. Returns texts for `Warning` headers.
 ///
 /// Differs: kube-apiserver answers 422 with a Go dump of the patch for `Strict`; we answer as for a PUT.

@@ -5,6 +5,7 @@
 //! compare-and-swap in the store. Decisions about objects are pure functions in `metadata`, `same`, `ending` and the
 //! kind's rules.
 
+pub mod apply;
 pub mod create;
 pub mod delete;
 pub mod ending;

@@ -11,6 +11,7 @@ use crate::config;
 use anyhow::{Context as _, Result, bail};
 use apiserver::{ApiServer, User};
 use controllers::{Loop, Loops, Signer, leader};
+use http::HeaderValue;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub async fn server(
     let trust = Trust::open(&data_dir, client_side, &config)?;
     let server = ApiServer::open(store.clone(), trust.server_config(inner_side)?).await?;
     let loops = trust.loops_config(config.node_grace)?;
-    let client = kube::Client::new(server.as_user(loops_user()), "default");
+    let client = loops_client(&server);
     ready(client_side);
     let closing = CancellationToken::new();
     let mut serving = tokio::task::JoinSet::new();
@@ -66,9 +67,10 @@ pub async fn server(
 pub async fn controller(config: config::Controller, end: impl Future<Output = ()>) -> Result<()> {
     let client = match &config.kubeconfig {
         Some(path) => client(path).await?,
-        None => kube::Client::try_default()
-            .await
-            .context("no cluster: name a kubeconfig with --kubeconfig or KUBECONFIG")?,
+        None => {
+            let config = kube::Config::infer().await;
+            as_controllers(config.context("no cluster: name a kubeconfig with --kubeconfig or KUBECONFIG")?)?
+        }
     };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let election = config.leader_elect.then(|| leader::Election {
@@ -85,7 +87,25 @@ pub async fn client(path: &Path) -> Result<kube::Client> {
     let named = || format!("{}: cannot be used as a kubeconfig", path.display());
     let file = kube::config::Kubeconfig::read_from(path).with_context(named)?;
     let config = kube::Config::from_custom_kubeconfig(file, &Default::default()).await.with_context(named)?;
-    kube::Client::try_from(config).with_context(named)
+    as_controllers(config).with_context(named)
+}
+
+/// What the loops call themselves; up to its slash, it owns the fields that they write.
+const USER_AGENT: &str = concat!("everynode-controllers/", env!("CARGO_PKG_VERSION"));
+
+fn as_controllers(mut config: kube::Config) -> Result<kube::Client> {
+    config.headers.push((http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// The loops' client of the server in this process.
+fn loops_client(server: &ApiServer) -> kube::Client {
+    let named = |mut request: http::Request<_>| {
+        request.headers_mut().insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        request
+    };
+    let service = tower::ServiceExt::map_request(server.as_user(loops_user()), named);
+    kube::Client::new(service, "default")
 }
 
 async fn run_loops(

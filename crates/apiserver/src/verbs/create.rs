@@ -8,6 +8,7 @@ use crate::decode;
 use crate::encode;
 use crate::error::{ApiError, ResourceName};
 use crate::options::WriteOptions;
+use crate::ownership;
 use crate::reply::Reply;
 use crate::{Inner, chance};
 use bytes::Bytes;
@@ -20,16 +21,35 @@ const NAME_TRIES: usize = 8;
 pub async fn create(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
     let options = WriteOptions::parse(&call.request.query, "CreateOptions", call.header("user-agent"))?;
     let decoded = decode::body(call.header("content-type"), body, call.kind, options.validation)?;
-    new_object(call, decoded.object, decoded.warnings, options.dry_run).await?.reply(call)
+    let record = Record::Updated(&options.field_manager);
+    let new = New { object: decoded.object, record, warnings: decoded.warnings, dry_run: options.dry_run };
+    new_object(call, new).await?.reply(call)
 }
 
-/// Stores a decoded object, also for a PUT that creates (2.2.4).
-pub async fn new_object(
-    call: &Call<'_>,
-    mut object: Value,
-    mut warnings: Vec<String>,
-    dry_run: bool,
-) -> Result<Written, ApiError> {
+/// Whose the fields of a new object are.
+#[derive(Debug, Clone)]
+pub enum Record<'a> {
+    /// All of them this manager's.
+    Updated(&'a str),
+    /// As an apply says.
+    Applied(ownership::Managers),
+}
+
+/// An object to create.
+pub struct New<'a> {
+    /// As the client sent it.
+    pub object: Value,
+    /// Who owns it.
+    pub record: Record<'a>,
+    /// Warnings so far.
+    pub warnings: Vec<String>,
+    /// Everything but the write.
+    pub dry_run: bool,
+}
+
+/// Stores a decoded object, also for a PUT or an apply that creates (2.2.4, 4.5.2).
+pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiError> {
+    let New { mut object, record, mut warnings, dry_run } = new;
     let (server, kind) = (call.server, call.kind);
     metadata::place(&mut object, kind, &call.target.namespace)?;
     kind.rules.default(&mut object);
@@ -48,6 +68,7 @@ pub async fn new_object(
     metadata::stamp(&mut object, kind, &chance::uuid(server.config.sources.chance), &seconds(now));
     kind.rules.prepare_create(&mut object);
     same::tidied(&mut object);
+    write_record(call, &record, &mut object, &seconds(now));
     warnings.extend(kind.rules.warnings(&object, None));
     for _ in 0..NAME_TRIES {
         if generated {
@@ -65,6 +86,16 @@ pub async fn new_object(
         }
     }
     Err(no_unique_name(admission::resource(kind), &base))
+}
+
+fn write_record(call: &Call<'_>, record: &Record<'_>, object: &mut Value, now: &str) {
+    match record {
+        Record::Updated(name) => {
+            let writer = ownership::Writer { name, subresource: "", now };
+            ownership::created(call.kind, object, &writer);
+        }
+        Record::Applied(managers) => ownership::write_managers(object, Some(managers)),
+    }
 }
 
 async fn store(server: &Inner, call: &Call<'_>, object: &mut Value, dry_run: bool) -> Result<(), ApiError> {

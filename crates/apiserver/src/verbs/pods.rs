@@ -2,7 +2,7 @@
 //!
 //! Differs: there are no PodDisruptionBudgets yet, so an eviction is never refused by one.
 
-use super::update::{Part, Write, rewrite};
+use super::update::{Part, Record, Write, rewrite};
 use super::{Call, WRITE_TRIES, create, delete, metadata};
 use crate::decode;
 use crate::deletion::DeleteOptions;
@@ -96,7 +96,14 @@ async fn change_pod(
     dry_run: bool,
     change: impl Fn(&Value) -> Result<Value, ApiError>,
 ) -> Result<(), ApiError> {
-    let write = Write { part: Part::Own, expected: None, warnings: Vec::new(), dry_run, tries: WRITE_TRIES };
+    let write = Write {
+        part: Part::Own,
+        record: Record::Kept,
+        expected: None,
+        warnings: Vec::new(),
+        dry_run,
+        tries: WRITE_TRIES,
+    };
     rewrite(call, write, |pod| Ok((change(pod)?, Vec::new()))).await.map(drop)
 }
 

@@ -58,6 +58,11 @@ pub fn same(a: &Value, b: &Value) -> bool {
     same_values(a, b, "", "")
 }
 
+/// Whether two objects name the same managers.
+pub fn same_managers(a: &Value, b: &Value) -> bool {
+    a["metadata"]["managedFields"] == b["metadata"]["managedFields"]
+}
+
 fn same_fields(a: &Map<String, Value>, b: &Map<String, Value>, parent: &str) -> bool {
     let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
     let ignored = |name: &str| parent == "metadata" && matches!(name, "resourceVersion" | "managedFields");

@@ -5,12 +5,13 @@
 //! - The last finalizer's removal from a terminating object is its end (2.2.9).
 //! - Only a write that names no revision is tried again after a conflict; the others hear 409.
 
-use super::{Call, WRITE_TRIES, Written, create, ending, metadata, same};
+use super::{Call, WRITE_TRIES, Written, apply, create, ending, metadata, same};
 use crate::admission;
 use crate::decode;
 use crate::encode;
 use crate::error::{ApiError, FieldError};
 use crate::options::WriteOptions;
+use crate::ownership;
 use crate::patch;
 use crate::reply::Reply;
 use bytes::Bytes;
@@ -55,25 +56,32 @@ pub async fn put(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, Api
         let found = call.server.read(call.kind, &target.namespace, &target.name).await?;
         if found.is_none() {
             metadata::set(&mut object, "resourceVersion", Value::Null);
-            return create::new_object(call, object, decoded.warnings, options.dry_run).await?.reply(call);
+            let record = create::Record::Updated(&options.field_manager);
+            let new = create::New { object, record, warnings: decoded.warnings, dry_run: options.dry_run };
+            return create::new_object(call, new).await?.reply(call);
         }
     }
     let expected = expected_revision(call, &object)?;
-    let write =
-        Write { part, expected, warnings: decoded.warnings, dry_run: options.dry_run, tries: WRITE_TRIES };
+    let (record, warnings) = (Record::Updated(&options.field_manager), decoded.warnings);
+    let write = Write { part, record, expected, warnings, dry_run: options.dry_run, tries: WRITE_TRIES };
     rewrite(call, write, |_| Ok((object.clone(), Vec::new()))).await?.reply(call)
 }
 
 /// PATCH.
 pub async fn patch(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, ApiError> {
+    let content_type = call.header("content-type");
+    if decode::media_type(content_type) == patch::APPLY_PATCH {
+        return apply::apply(call, part, body).await;
+    }
     let options = WriteOptions::parse(&call.request.query, "PatchOptions", call.header("user-agent"))?;
-    let patch = patch::Patch::parse(call.header("content-type"), body)?;
+    let patch = patch::Patch::parse(content_type, body)?;
     if call.request.query.has("force") {
         let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
         return Err(ApiError::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
     }
+    let (record, warnings) = (Record::Updated(&options.field_manager), Vec::new());
     let write =
-        Write { part, expected: None, warnings: Vec::new(), dry_run: options.dry_run, tries: WRITE_TRIES };
+        Write { part, record, expected: None, warnings, dry_run: options.dry_run, tries: WRITE_TRIES };
     let patched = rewrite(call, write, |current| {
         let (mut object, warnings) = patch.apply(current, call.kind, options.validation)?;
         named_as_url(call, &mut object)?;
@@ -82,10 +90,23 @@ pub async fn patch(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, A
     patched.await?.reply(call)
 }
 
+/// What a write does to `metadata.managedFields`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// Nothing: the server itself writes.
+    Kept,
+    /// This manager owns what it has changed.
+    Updated(&'a str),
+    /// They come with the object.
+    Applied,
+}
+
 /// One write of a part.
-pub struct Write {
+pub struct Write<'a> {
     /// The part.
     pub part: Part,
+    /// Who owns what afterwards.
+    pub record: Record<'a>,
     /// The revision that the writer has seen; none: any.
     pub expected: Option<Revision>,
     /// Warnings so far.
@@ -99,7 +120,7 @@ pub struct Write {
 /// Reads, changes and writes an object until nobody interferes. `change` gets the object with its revision.
 pub async fn rewrite(
     call: &Call<'_>,
-    mut write: Write,
+    mut write: Write<'_>,
     change: impl Fn(&Value) -> Result<(Value, Vec<String>), ApiError>,
 ) -> Result<Written, ApiError> {
     let (server, kind, target) = (call.server, call.kind, call.target);
@@ -115,12 +136,14 @@ pub async fn rewrite(
             seen if seen == revision.to_string() => {}
             _ => return Err(stale(call)),
         }
+        let managers = new["metadata"]["managedFields"].take();
         settle(call, write.part, &mut new, &old)?;
+        record(call, write.record, &mut new, &old, managers);
         warnings.extend(kind.rules.warnings(&new, Some(&old)));
         let mut written = Written { object: new, code: 200, warnings: std::mem::take(&mut write.warnings) };
         written.warnings.append(&mut warnings);
         encode::set_revision(&mut written.object, revision);
-        let changed = !same::same(&written.object, &old);
+        let changed = !same::same(&written.object, &old) || !same::same_managers(&written.object, &old);
         if write.dry_run || !changed && !ending::is_over(kind, &written.object) {
             if !changed {
                 written.object = old;
@@ -133,6 +156,20 @@ pub async fn rewrite(
         }
     }
     Err(stale(call))
+}
+
+/// Writes who owns what, once the new object is what it will be.
+fn record(call: &Call<'_>, record: Record<'_>, new: &mut Value, old: &Value, given: Value) {
+    match record {
+        Record::Kept => metadata::set(new, "managedFields", old["metadata"]["managedFields"].clone()),
+        Record::Applied => metadata::set(new, "managedFields", given),
+        Record::Updated(name) => {
+            metadata::set(new, "managedFields", given);
+            let now = create::seconds(call.server.now());
+            let writer = ownership::Writer { name, subresource: &call.target.subresource, now: &now };
+            ownership::updated(call.kind, old, new, &writer);
+        }
+    }
 }
 
 enum Committed {
@@ -210,7 +247,7 @@ fn only(old: &Value, new: &Value, path: &[&str]) -> Value {
 }
 
 /// The body names the object of the URL, or nothing (2.2.1, 4.1.4).
-fn named_as_url(call: &Call<'_>, object: &mut Value) -> Result<(), ApiError> {
+pub fn named_as_url(call: &Call<'_>, object: &mut Value) -> Result<(), ApiError> {
     let (name, wanted) = (metadata::text(object, "name").to_string(), &call.target.name);
     if name.is_empty() {
         metadata::set(object, "name", wanted.as_str().into());

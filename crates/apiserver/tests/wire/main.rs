@@ -2,6 +2,7 @@
 //!
 //! One [`harness`]; each file asks one question. Rule numbers are those of the wire specification.
 
+mod apply;
 mod authority;
 mod bad_input;
 mod crowded;
