@@ -12,6 +12,7 @@ mod managers;
 mod merge;
 mod shape;
 
+use crate::decode;
 use crate::error::ApiError;
 use crate::resources::Kind;
 use crate::schema::schema;
@@ -139,6 +140,7 @@ pub fn applied(
     managers.set(&manager, wanted.clone(), &since);
     let mut object = merge::merge(form, live, config);
     merge::prune(form, &mut object, &owned, &managers.everything());
+    settle(kind, &mut object)?;
     let difference = changes(kind, live, &object);
     let conflicts = conflicts(&managers, &manager, &difference, &recorded(form, live, writer));
     if !force && !conflicts.is_empty() {
@@ -151,6 +153,14 @@ pub fn applied(
     }
     renew_record(&mut object, config, writer);
     Ok((object, managers))
+}
+
+/// Differs: kube-apiserver compares before it defaults, and so finds a conflict between an atomic struct and the same
+/// one with its default (`fieldRef` without `apiVersion`).
+fn settle(kind: &Kind, object: &mut Value) -> Result<(), ApiError> {
+    decode::check(kind, object, decode::FieldValidation::Ignore)?;
+    kind.rules.default(object);
+    Ok(())
 }
 
 /// kubectl keeps its record of client-side apply true where there is one.

@@ -39,7 +39,6 @@ pub async fn apply(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, A
     let applied = update::rewrite(call, write, |live| {
         let (mut object, managers) = ownership::applied(call.kind, live, &config, force, &writer)?;
         ownership::write_managers(&mut object, Some(&managers));
-        decode::check(call.kind, &mut object, decode::FieldValidation::Ignore)?;
         Ok((object, Vec::new()))
     });
     applied.await?.reply(call)
@@ -73,8 +72,7 @@ fn absent<'a>(
         );
         return Err(ApiError::conflict(admission::resource(call.kind), &call.target.name, why));
     }
-    let (mut object, managers) = ownership::applied(call.kind, &json!({}), config, force, writer)?;
-    decode::check(call.kind, &mut object, decode::FieldValidation::Ignore)?;
+    let (object, managers) = ownership::applied(call.kind, &json!({}), config, force, writer)?;
     let record = create::Record::Applied(managers);
     Ok(create::New { object, record, warnings: Vec::new(), dry_run: false })
 }
