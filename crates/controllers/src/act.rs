@@ -12,7 +12,7 @@ use crate::caches::Whole;
 use crate::events;
 use crate::expectations::Expectations;
 use crate::tolerate;
-use daemonset::{Action, Change, Event};
+use daemonset::{Action, Change, Event, conditions};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
@@ -203,6 +203,7 @@ impl Actor<'_> {
                 Err(CallError::NamespaceEnds)
             }
             Err(error) => {
+                self.expectations.refused(self.uid(), word(&error), self.shared.now());
                 self.tell(action.failed(&text(&error)));
                 Err(error.into())
             }
@@ -255,9 +256,12 @@ impl Actor<'_> {
         }
         let there = live.status.take().unwrap_or_default();
         live.status = Some(DaemonSetStatus {
-            // ST-9, ST-10: not ours to write.
+            // ST-9, ST-10: what is not ours stays as it is now.
             collision_count: there.collision_count.max(status.collision_count),
-            conditions: there.conditions,
+            conditions: Some(conditions::merged(
+                there.conditions.as_deref().unwrap_or_default(),
+                status.conditions.as_deref().unwrap_or_default(),
+            )),
             ..status.clone()
         });
         api.replace_subresource("status", self.name(), &PostParams::default(), &live).await?;
@@ -327,6 +331,15 @@ fn text(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         error => error.to_string(),
+    }
+}
+
+/// One word for why the server has not done something: the same for the same cause, unlike its text.
+fn word(error: &kube::Error) -> &str {
+    match error {
+        kube::Error::Api(status) if !status.reason.is_empty() => &status.reason,
+        kube::Error::Api(_) => "Refused",
+        _ => "NoAnswer",
     }
 }
 

@@ -14,7 +14,7 @@ use crate::act::{ActError, Actor};
 use crate::caches::{BY_OWNER, Change, Watched, Whole, orphans_of};
 use crate::expectations::Expectations;
 use crate::reconcile::{Next, Queue, work};
-use daemonset::{Action, Backoff, Doing, Plan, Snapshot};
+use daemonset::{Action, Backoff, Plan, Snapshot};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -117,7 +117,8 @@ impl Loop {
         self.note(&subject, &mut plan, now);
         let writing = self.new_status(&subject, &mut plan);
         let actor = Actor { shared: &self.shared, expectations: &self.expectations, subject: &subject };
-        std::mem::take(&mut plan.events).into_iter().for_each(|event| actor.tell(Some(event)));
+        let news = std::mem::take(&mut plan.news).into_iter().filter(|_| writing.is_some());
+        std::mem::take(&mut plan.events).into_iter().chain(news).for_each(|event| actor.tell(Some(event)));
         actor.carry_out(&plan.actions).await?;
         if let Some(written) = writing {
             self.memory().written.insert(uid(&subject.object.metadata).to_string(), written);
@@ -180,7 +181,7 @@ impl Loop {
 
 /// When to look again: at once if a burst was cut (MG-17), else when time alone changes something.
 fn next(plan: &Plan, now: Timestamp) -> Next {
-    if plan.nodes.values().any(|verdict| verdict.doing == Doing::NextBurst) {
+    if plan.more {
         return Next::After(Duration::ZERO);
     }
     match plan.wake_at {

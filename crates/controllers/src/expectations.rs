@@ -41,9 +41,19 @@ impl Expectations {
     pub fn created(&self, owner: &str, node: &str, key: &ObjectKey, uid: &str, now: Timestamp) {
         // Under the lock, so that the listener cannot slip in between the look and the note.
         let mut all = lock(&self.unseen);
-        if !self.shows(key, |pod| pod.metadata.uid.as_deref() == Some(uid)) {
-            all.entry(owner.to_string()).or_default().created(node, uid, now);
+        let unseen = all.entry(owner.to_string()).or_default();
+        unseen.created(node, uid, now);
+        if self.shows(key, |pod| pod.metadata.uid.as_deref() == Some(uid)) {
+            unseen.gone(uid);
         }
+        if unseen.is_empty() {
+            all.remove(owner);
+        }
+    }
+
+    /// The server has not created a pod; `reason` is its word for it.
+    pub fn refused(&self, owner: &str, reason: &str, now: Timestamp) {
+        lock(&self.unseen).entry(owner.to_string()).or_default().refused(reason, now);
     }
 
     /// The server has accepted the deletion of a pod.

@@ -19,6 +19,16 @@ pub(crate) enum Budget {
     Surge(usize),
 }
 
+impl Budget {
+    /// How many daemons may be unavailable; with surge none.
+    pub(crate) fn unavailable(self) -> i32 {
+        match self {
+            Self::Unavailable(max) => i32::try_from(max).unwrap_or(i32::MAX),
+            Self::None | Self::Surge(_) => 0,
+        }
+    }
+}
+
 /// A field that cannot be scaled. The texts are Kubernetes' (RU-4).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BudgetError {
@@ -58,7 +68,7 @@ pub(crate) fn surges(spec: &DaemonSetSpec) -> bool {
 }
 
 /// An absent type reads as the default (AP-4).
-fn rolls(spec: &DaemonSetSpec) -> bool {
+pub(crate) fn rolls(spec: &DaemonSetSpec) -> bool {
     let strategy = spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
     matches!(strategy, None | Some("" | "RollingUpdate"))
 }

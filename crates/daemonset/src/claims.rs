@@ -71,7 +71,8 @@ fn is_near(meta: &ObjectMeta, subject: &Subject<'_>) -> bool {
     meta.namespace.as_deref().unwrap_or_default() == subject.namespace
 }
 
-fn answer(meta: &ObjectMeta, subject: &Subject<'_>) -> Claim {
+/// Whether an object of the namespace is ours (OW-1…OW-5).
+pub(crate) fn answer(meta: &ObjectMeta, subject: &Subject<'_>) -> Claim {
     let matches = match &meta.labels {
         Some(labels) => subject.selector.matches(labels),
         None => subject.selector.matches(&std::collections::BTreeMap::new()),

@@ -1,4 +1,4 @@
-//! Pods to create and to delete, so that every wanted node has exactly one daemon, and unwanted nodes none.
+//! What shall be created and deleted on one node, so that every wanted node has exactly one daemon, and others none?
 //!
 //! 1. A node that wants a daemon and has no entry gets one (MG-6 A). A terminating pod is an entry: without surge its
 //!    replacement waits (MG-4). So is a pod that we have just created and do not see yet.
@@ -13,38 +13,30 @@
 use crate::backoff::{Backoff, Entry};
 use crate::placement::Placement;
 use crate::plan::{Cause, Doing, Event};
-use crate::seats::{Phase, Seat, Seats, Sitter};
+use crate::seats::{Phase, Seat, Sitter};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
 
-/// What shall be created and deleted; from here or from the rollout.
-#[derive(Debug, Default)]
-pub(crate) struct Work<'a> {
-    /// Node names.
-    pub(crate) creates: Vec<&'a str>,
-    pub(crate) deletes: Vec<Removal<'a>>,
+/// What one node asks for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Duty {
+    /// A pod.
+    pub(crate) create: bool,
+    /// In order.
+    pub(crate) deletes: Vec<Removal>,
+    /// Until when a failed pod waits.
+    pub(crate) until: Option<Timestamp>,
+    /// What is to be said of the node, if coverage decides it.
+    pub(crate) doing: Option<Doing>,
 }
 
 /// A pod to delete.
-#[derive(Debug)]
-pub(crate) struct Removal<'a> {
-    pub(crate) pod: Sitter<'a>,
-    pub(crate) node: &'a str,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Removal {
+    pub(crate) name: Box<str>,
+    pub(crate) uid: Box<str>,
     pub(crate) cause: Cause,
-}
-
-impl Work<'_> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.creates.is_empty() && self.deletes.is_empty()
-    }
-}
-
-/// What else coverage has to say.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    pub(crate) events: Vec<Event>,
-    pub(crate) backoff: BTreeMap<String, Entry>,
-    pub(crate) wake: Vec<Timestamp>,
+    /// For a pod that ended by itself: the event to tell, and the failure to remember.
+    pub(crate) failure: Option<(Event, Entry)>,
 }
 
 /// What coverage is asked with.
@@ -57,112 +49,112 @@ pub(crate) struct Question<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// Decides for every seat, in the order of node names, and for the pods whose node does not exist.
-pub(crate) fn cover<'a>(
-    seats: &mut Seats<'a>,
-    strays: &[Sitter<'a>],
-    question: Question<'_>,
-) -> (Work<'a>, Notes) {
-    let (mut work, mut notes) = (Work::default(), Notes::default());
-    for (node, seat) in seats {
-        let mut desk = Desk { node, question, work: &mut work, notes: &mut notes };
-        seat.doing = desk.decide(seat);
+impl Duty {
+    /// Whether there is anything to do now.
+    pub(crate) fn is_work(&self) -> bool {
+        self.create || !self.deletes.is_empty()
     }
-    for stray in strays.iter().filter(|stray| stray.phase != Phase::Ending) {
-        let node = crate::seats::target(stray.pod).unwrap_or_default();
-        work.deletes.push(Removal { pod: stray.clone(), node, cause: Cause::NodeGone });
+}
+
+impl Removal {
+    pub(crate) fn of(pod: &Sitter, cause: Cause) -> Self {
+        Self { name: pod.name.clone(), uid: pod.uid.clone(), cause, failure: None }
     }
-    (work, notes)
+}
+
+/// Decides for one node (MG-6).
+pub(crate) fn decide(node: &str, seat: &Seat, question: Question<'_>) -> Duty {
+    let mut desk = Desk { node, question, duty: Duty::default() };
+    desk.duty.doing = match &seat.placement {
+        None => desk.clear_strays(seat),
+        Some(Placement::Leave(reason)) => desk.clear(seat, &reason.to_string()),
+        Some(Placement::Stay(_)) => desk.tend(seat),
+        Some(Placement::Run) if seat.sitters.is_empty() && seat.coming == 0 => Some(desk.create()),
+        Some(Placement::Run) => desk.tend(seat),
+    };
+    desk.duty
 }
 
 /// One node's turn.
-struct Desk<'a, 'q> {
-    node: &'a str,
+struct Desk<'q> {
+    node: &'q str,
     question: Question<'q>,
-    work: &'q mut Work<'a>,
-    notes: &'q mut Notes,
+    duty: Duty,
 }
 
-impl<'a> Desk<'a, '_> {
-    /// MG-6.
-    fn decide(&mut self, seat: &Seat<'a>) -> Option<Doing> {
-        match &seat.placement {
-            // MG-16: bound to a node that is gone; the garbage collector's work.
-            None => None,
-            Some(Placement::Leave(reason)) => self.clear(seat, &reason.to_string()),
-            Some(Placement::Stay(_)) => self.tend(seat),
-            Some(Placement::Run) if seat.sitters.is_empty() && seat.coming == 0 => Some(self.create()),
-            Some(Placement::Run) => self.tend(seat),
-        }
+impl Desk<'_> {
+    /// MG-15. A pod that is bound to a node which is gone is the garbage collector's work (MG-16).
+    fn clear_strays(&mut self, seat: &Seat) -> Option<Doing> {
+        first(seat.strays().map(|pod| self.delete(pod, Cause::NodeGone)))
     }
 
     /// MG-6 C.
-    fn clear(&mut self, seat: &Seat<'a>, reason: &str) -> Option<Doing> {
-        let live: Vec<&Sitter<'a>> = seat.live().collect();
-        let gone = live.into_iter().map(|pod| self.delete(pod, Cause::NotWanted(reason.to_string())));
-        // Every pod is deleted; the first one is shown.
-        gone.collect::<Vec<_>>().into_iter().next()
+    fn clear(&mut self, seat: &Seat, reason: &str) -> Option<Doing> {
+        let gone = seat.live().map(|pod| self.delete(pod, Cause::NotWanted(reason.to_string())));
+        first(gone)
     }
 
     /// MG-7…MG-14.
-    fn tend(&mut self, seat: &Seat<'a>) -> Option<Doing> {
-        let ended: Vec<&Sitter<'a>> =
-            seat.live().filter(|pod| matches!(pod.phase, Phase::Failed | Phase::Succeeded)).collect();
-        let waits: Vec<Doing> = ended.iter().map(|pod| self.replace(pod)).collect();
-        let running: Vec<&Sitter<'a>> = seat.running().collect();
-        let pruned = match self.question.surges {
+    fn tend(&mut self, seat: &Seat) -> Option<Doing> {
+        let ended: Vec<&Sitter> =
+            seat.live().filter(|pod| matches!(pod.phase(), Phase::Failed | Phase::Succeeded)).collect();
+        let waits = first(ended.iter().map(|pod| self.replace(pod)));
+        let running: Vec<&Sitter> = seat.running().collect();
+        let surges = self.question.surges;
+        if surges && seat.wanted() && running.is_empty() && seat.coming == 0 && ended.is_empty() {
+            return Some(self.create());
+        }
+        let pruned = match surges {
             false => self.keep_first(&running),
             true => self.keep_one_of_each(&running),
         };
-        if self.question.surges && seat.wanted() && running.is_empty() && seat.coming == 0 && ended.is_empty()
-        {
-            return Some(self.create());
-        }
-        pruned.or_else(|| waits.into_iter().next())
+        pruned.or(waits)
     }
 
     /// MG-9, MG-11.
-    fn replace(&mut self, pod: &Sitter<'a>) -> Doing {
-        let Question { namespace, generation, backoff, now, .. } = self.question;
+    fn replace(&mut self, pod: &Sitter) -> Doing {
+        let Question { generation, backoff, now, .. } = self.question;
         // A second one in the same plan waits for the window that the first has just opened.
-        let opened =
-            self.notes.backoff.get(self.node).and_then(|entry| entry.last.checked_add(entry.delay).ok());
+        let opened = self.duty.deletes.iter().find_map(|removal| removal.failure.as_ref());
+        let opened = opened.and_then(|(_, entry)| entry.last.checked_add(entry.delay).ok());
         if let Some(until) = opened.or_else(|| backoff.until(self.node, generation, now)) {
-            self.notes.wake.push(until);
-            return Doing::BackingOff { pod: pod.name().to_string(), until };
+            self.duty.until = Some(until);
+            return Doing::BackingOff { pod: pod.name.to_string(), until };
         }
-        self.notes.backoff.insert(self.node.to_string(), backoff.next(self.node, generation, now));
-        let (name, node) = (pod.name(), self.node);
-        let (event, cause) = match pod.phase {
-            Phase::Succeeded => (
-                Event::normal(
-                    "SucceededDaemonPod",
-                    format!(
-                        "Found succeeded daemon pod {namespace}/{name} on node {node}, will try to delete it"
-                    ),
-                ),
-                Cause::Succeeded,
-            ),
-            _ => (
-                Event::warning(
-                    "FailedDaemonPod",
-                    format!("Found failed daemon pod {namespace}/{name} on node {node}, will try to kill it"),
-                ),
-                Cause::Failed,
-            ),
-        };
-        self.notes.events.push(event);
-        self.delete(pod, cause)
+        let (event, cause) = self.farewell(pod);
+        let doing = self.delete(pod, cause);
+        let entry = backoff.next(self.node, generation, now);
+        if let Some(removal) = self.duty.deletes.last_mut() {
+            removal.failure = Some((event, entry));
+        }
+        doing
+    }
+
+    fn farewell(&self, pod: &Sitter) -> (Event, Cause) {
+        let (namespace, name, node) = (self.question.namespace, &pod.name, self.node);
+        match pod.phase() {
+            Phase::Succeeded => {
+                let text = format!(
+                    "Found succeeded daemon pod {namespace}/{name} on node {node}, will try to delete it"
+                );
+                (Event::normal("SucceededDaemonPod", text), Cause::Succeeded)
+            }
+            _ => {
+                let text =
+                    format!("Found failed daemon pod {namespace}/{name} on node {node}, will try to kill it");
+                (Event::warning("FailedDaemonPod", text), Cause::Failed)
+            }
+        }
     }
 
     /// MG-13.
-    fn keep_first(&mut self, running: &[&Sitter<'a>]) -> Option<Doing> {
+    fn keep_first(&mut self, running: &[&Sitter]) -> Option<Doing> {
         let (kept, rest) = running.split_first()?;
         self.delete_duplicates(rest, kept)
     }
 
     /// MG-14.
-    fn keep_one_of_each(&mut self, running: &[&Sitter<'a>]) -> Option<Doing> {
+    fn keep_one_of_each(&mut self, running: &[&Sitter]) -> Option<Doing> {
         let (new, old) = match running {
             [] | [_] => return None,
             many => (many.iter().find(|pod| pod.updated), many.iter().find(|pod| !pod.updated)),
@@ -171,34 +163,36 @@ impl<'a> Desk<'a, '_> {
             (Some(new), Some(old)) => (vec![*new, *old], self.settle(new, old)),
             (new, old) => (new.or(old).copied().into_iter().collect(), None),
         };
-        let is_kept =
-            |pod: &Sitter<'a>| kept.iter().any(|kept| kept.uid() == pod.uid() && kept.name() == pod.name());
-        let rest: Vec<&Sitter<'a>> = running.iter().copied().filter(|pod| !is_kept(pod)).collect();
+        let is_kept = |pod: &Sitter| kept.iter().any(|kept| kept.uid == pod.uid && kept.name == pod.name);
+        let rest: Vec<&Sitter> = running.iter().copied().filter(|pod| !is_kept(pod)).collect();
         let pruned = kept.first().and_then(|first| self.delete_duplicates(&rest, first));
         doing.or(pruned)
     }
 
-    fn settle(&mut self, new: &Sitter<'a>, old: &Sitter<'a>) -> Option<Doing> {
-        match !old.is_ready() || new.is_available() {
+    fn settle(&mut self, new: &Sitter, old: &Sitter) -> Option<Doing> {
+        match !old.ready || new.is_available(self.question.now) {
             true => Some(self.delete(old, Cause::Superseded)),
-            false => Some(Doing::WaitingForNew { old: old.name().to_string() }),
+            false => Some(Doing::WaitingForNew { old: old.name.to_string() }),
         }
     }
 
-    fn delete_duplicates(&mut self, pods: &[&Sitter<'a>], kept: &Sitter<'a>) -> Option<Doing> {
-        let kept = kept.name();
-        let all: Vec<Doing> =
-            pods.iter().map(|pod| self.delete(pod, Cause::Duplicate { kept: kept.to_string() })).collect();
-        all.into_iter().next()
+    fn delete_duplicates(&mut self, pods: &[&Sitter], kept: &Sitter) -> Option<Doing> {
+        let cause = || Cause::Duplicate { kept: kept.name.to_string() };
+        first(pods.iter().map(|pod| self.delete(pod, cause())))
     }
 
     fn create(&mut self) -> Doing {
-        self.work.creates.push(self.node);
+        self.duty.create = true;
         Doing::Creating
     }
 
-    fn delete(&mut self, pod: &Sitter<'a>, cause: Cause) -> Doing {
-        self.work.deletes.push(Removal { pod: pod.clone(), node: self.node, cause: cause.clone() });
-        Doing::Deleting { pod: pod.name().to_string(), cause }
+    fn delete(&mut self, pod: &Sitter, cause: Cause) -> Doing {
+        self.duty.deletes.push(Removal::of(pod, cause.clone()));
+        Doing::Deleting { pod: pod.name.to_string(), cause }
     }
+}
+
+/// All are done; the first is shown.
+fn first(doings: impl Iterator<Item = Doing>) -> Option<Doing> {
+    doings.fold(None, |shown, doing| shown.or(Some(doing)))
 }

@@ -19,14 +19,10 @@ pub struct Current<'a> {
 
 /// What is current; `None` where nothing is planned, or while the history cannot be told (RV-14).
 pub fn current<'a>(seen: &Snapshot<'a>) -> Option<Current<'a>> {
-    let subject = Subject::read(seen).ok()?;
+    let subject = Subject::read(seen.daemon_set, seen.raw).ok()?;
     let claims = claims::claim(seen, &subject);
     let history = revision::history(seen, &subject, &claims).ok()?;
-    let versions = Versions {
-        hashes: &history.hashes,
-        generation: subject.template_generation.map(|generation| generation.to_string()),
-        born: subject.born,
-    };
+    let versions = Versions::of(&subject, history.hashes);
     let pods = claims.pods.iter().map(|pod| (*pod, versions.is_updated(pod))).collect();
     Some(Current { hash: history.hash, pods })
 }

@@ -9,6 +9,7 @@
 mod text;
 
 use crate::backoff;
+use crate::hold::Hold;
 use crate::placement::Placement;
 use crate::revision::NewRevision;
 use crate::snapshot::Standstill;
@@ -30,10 +31,14 @@ pub struct Plan {
     pub status: DaemonSetStatus,
     /// Events to emit on the DaemonSet before acting.
     pub events: Vec<Event>,
+    /// What the new status says that the old one did not: events to emit when it is written.
+    pub news: Vec<Event>,
     /// Failures to remember once the plan is carried out ([`backoff::Backoff::apply`]).
     pub backoff: Vec<(String, backoff::Entry)>,
     /// When to plan again even if nothing happens.
     pub wake_at: Option<Timestamp>,
+    /// There was more to do than one plan may (MG-17): plan again when this one is carried out.
+    pub more: bool,
     /// What is wrong with the DaemonSet and keeps a part of the work from being planned. The loop reports it as the
     /// error of this round.
     pub problems: Vec<String>,
@@ -90,6 +95,13 @@ pub enum Doing {
     WaitingForNew {
         /// The old pod.
         old: String,
+    },
+    /// The pod is outdated, and there is a reason to leave it alone.
+    OnHold {
+        /// The old pod.
+        pod: String,
+        /// Why.
+        why: Hold,
     },
     /// It will be done in a later plan (MG-17).
     NextBurst,

@@ -56,16 +56,16 @@ impl fmt::Display for NewRevision {
 }
 
 /// What the history says.
-#[derive(Debug)]
-pub(crate) struct History<'a> {
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct History {
     /// The hash for new pods.
     pub(crate) hash: String,
     /// The hashes that count as up to date.
     pub(crate) hashes: BTreeSet<String>,
-    /// Claims that bring the history in order, in order.
+    /// What brings the history in order, in order.
     pub(crate) actions: Vec<Action>,
-    /// Neither current nor a duplicate, by ascending number.
-    old: Vec<&'a ControllerRevision>,
+    /// Neither current nor a duplicate, by ascending number: the hash, and the end.
+    old: Vec<(String, Action)>,
 }
 
 /// The history cannot be told before the collision count is raised (RV-14).
@@ -75,11 +75,11 @@ pub(crate) struct Collision {
 }
 
 /// Finds or makes the current revision.
-pub(crate) fn history<'a>(
-    seen: &Snapshot<'a>,
-    subject: &Subject<'a>,
-    claims: &Claims<'a>,
-) -> Result<History<'a>, Collision> {
+pub(crate) fn history(
+    seen: &Snapshot<'_>,
+    subject: &Subject<'_>,
+    claims: &Claims<'_>,
+) -> Result<History, Collision> {
     let mut revisions = claims.revisions.clone();
     revisions.sort_by_key(|revision| (revision.revision, name(revision)));
     let data = data(subject.template);
@@ -93,7 +93,7 @@ pub(crate) fn history<'a>(
         let data = data::in_dialect_of(data, before);
         let (hash, create) = create(seen, subject, claims, data, next_number(&old))?;
         actions.extend(create);
-        return Ok(History { hashes: [hash.clone()].into(), hash, actions, old });
+        return Ok(History { hashes: [hash.clone()].into(), hash, actions, old: ends(&old) });
     };
     let hashes = exact.iter().chain(&same).map(|revision| hash(revision)).collect();
     let duplicates: Vec<_> = exact.iter().copied().filter(|r| !std::ptr::eq(*r, kept)).collect();
@@ -104,21 +104,21 @@ pub(crate) fn history<'a>(
     if kept.revision < next {
         actions.push(Action::NumberRevision { name: name(kept).to_string(), revision: next });
     }
-    Ok(History { hash: hash(kept), hashes, actions, old })
+    Ok(History { hash: hash(kept), hashes, actions, old: ends(&old) })
 }
 
-impl History<'_> {
-    /// Drops what the history limit does not keep: the lowest numbers that no pod carries (RV-19).
-    pub(crate) fn truncate(&self, subject: &Subject<'_>, claims: &Claims<'_>) -> Vec<Action> {
+impl History {
+    /// Drops what the history limit does not keep: the lowest numbers whose hash no pod carries (RV-19).
+    pub(crate) fn truncate(&self, subject: &Subject<'_>, is_carried: impl Fn(&str) -> bool) -> Vec<Action> {
         let limit = subject.spec.revision_history_limit.unwrap_or(HISTORY_LIMIT);
         let excess = self.old.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
-        if excess == 0 {
-            return Vec::new();
-        }
-        let live: BTreeSet<&str> = claims.pods.iter().filter_map(|pod| pod::hash_label(pod)).collect();
-        let dead = self.old.iter().filter(|revision| !live.contains(hash(revision).as_str()));
-        dead.take(excess).map(|revision| delete(revision, Obsolete::History)).collect()
+        let dead = self.old.iter().filter(|(hash, _)| !is_carried(hash));
+        dead.take(excess).map(|(_, end)| end.clone()).collect()
     }
+}
+
+fn ends(old: &[&ControllerRevision]) -> Vec<(String, Action)> {
+    old.iter().map(|revision| (hash(revision), delete(revision, Obsolete::History))).collect()
 }
 
 /// RV-10.

@@ -1,145 +1,213 @@
 //! Which outdated pod goes next? (RU)
 //!
 //! 1. Runs only when coverage has nothing to do, and never for `OnDelete` (RU-1).
-//! 2. Of the available old pods at most as many go as the budget leaves; old pods that are not available go in any case:
-//!    they serve nobody, and mending them is what the update may be for (RU-8, ≥ 1.31).
-//! 3. Candidates go in the order of their nodes' names. Kubernetes takes them in no order (RU-9).
+//! 2. A rollout sees of a node only its [`Class`], and of all nodes only who is of which class: [`Shelves`].
+//! 3. Of the available old pods at most as many go as the budget leaves. Candidates go in the order of their nodes'
+//!    names. Kubernetes takes them in no order (RU-9).
 //!
 //! Kubernetes: `daemon/update.go` (`rollingUpdate`).
 //! Differs: with surge, an old pod on a node that is gone is judged like one on a node that does not want it, and fails
 //! nothing (BUG-5).
 
+use crate::book::Book;
 use crate::budget::Budget;
-use crate::coverage::{Removal, Work};
+use crate::coverage::Removal;
 use crate::plan::{Cause, Doing};
-use crate::seats::{Seat, Seats, Sitter};
+use crate::seats::{NodeName, Phase, Seat, Sitter};
+use crate::work::{BURST, Work};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What the rollout does within its budget.
-pub(crate) fn roll<'a>(seats: &mut Seats<'a>, budget: Budget) -> Work<'a> {
-    match budget {
-        Budget::None => Work::default(),
-        Budget::Unavailable(max) => replace(seats, max),
-        Budget::Surge(max) => surge(seats, max),
-    }
-}
-
-/// The pods of a node by version (RU-6); pods on the way count as new.
-#[derive(Debug, Clone)]
-enum Pair<'a> {
+/// What a rollout sees of a node: its live pods by version (RU-6). Pods on the way count as new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
     /// More than one of a version.
     Unclear,
-    None,
+    /// No pod that lives.
+    Empty,
     New {
         available: bool,
     },
-    Old(Sitter<'a>),
+    Old {
+        wanted: bool,
+        available: bool,
+    },
     Both {
         new_available: bool,
-        old: Sitter<'a>,
+        old_available: bool,
     },
 }
 
-fn pair<'a>(seat: &Seat<'a>) -> Pair<'a> {
-    let (new, old): (Vec<_>, Vec<_>) = seat.live().partition(|pod| pod.updated);
-    match (new.as_slice(), seat.coming, old.as_slice()) {
-        ([], 0, []) => Pair::None,
-        ([new], 0, []) => Pair::New { available: new.is_available() },
-        ([], 1, []) => Pair::New { available: false },
-        ([], 0, [old]) => Pair::Old((*old).clone()),
-        ([new], 0, [old]) => Pair::Both { new_available: new.is_available(), old: (*old).clone() },
-        ([], 1, [old]) => Pair::Both { new_available: false, old: (*old).clone() },
-        _ => Pair::Unclear,
+/// Nodes by class, in the order of names.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Shelves(BTreeMap<Class, BTreeSet<NodeName>>);
+
+/// What the rollout does within its budget.
+pub(crate) fn roll(book: &Book, budget: Budget) -> Work {
+    let mut turn = Turn { book, work: Work::default() };
+    match budget {
+        Budget::None => {}
+        Budget::Unavailable(max) => turn.replace(max),
+        Budget::Surge(max) => turn.surge(max),
+    }
+    turn.work
+}
+
+/// What is to be said of a node about which the rollout does nothing now. `more`: something was cut from this plan.
+pub(crate) fn waiting(seat: &Seat, class: Class, budget: Budget, more: bool) -> Option<Doing> {
+    let pod = old(seat)?.name.to_string();
+    let surges = matches!(budget, Budget::Surge(_));
+    match class {
+        _ if budget == Budget::None => None,
+        Class::Old { available: false, .. } => Some(Doing::NextBurst),
+        Class::Old { wanted: false, .. } if surges => None,
+        Class::Old { .. } if more => Some(Doing::NextBurst),
+        Class::Old { .. } => Some(Doing::WaitingForBudget { pod }),
+        Class::Both { new_available: false, .. } if surges => Some(Doing::WaitingForNew { old: pod }),
+        Class::Both { .. } if surges => Some(Doing::NextBurst),
+        _ => None,
     }
 }
 
-/// Nodes that count: those that want a daemon, and all others where one is (RU-2).
-fn entries<'s, 'a>(seats: &'s mut Seats<'a>) -> impl Iterator<Item = (&'a str, &'s mut Seat<'a>)> {
-    seats
-        .iter_mut()
-        .map(|(node, seat)| (*node, seat))
-        .filter(|(_, seat)| seat.wanted() || !seat.sitters.is_empty() || seat.coming > 0)
+/// The one old pod of a node that has not more.
+pub(crate) fn old(seat: &Seat) -> Option<&Sitter> {
+    seat.settled().find(|pod| pod.phase() != Phase::Ending && !pod.updated)
 }
 
-/// RU-7, RU-8.
-fn replace<'a>(seats: &mut Seats<'a>, max: usize) -> Work<'a> {
-    let mut work = Work::default();
-    let (mut unavailable, mut candidates) = (0, Vec::new());
-    for (node, seat) in entries(seats) {
-        match pair(seat) {
-            Pair::Unclear | Pair::None | Pair::Both { .. } | Pair::New { available: false } => {
-                unavailable += 1
+impl Class {
+    /// The class of a node; none for one that counts for nothing: not wanted, and nobody there (RU-2).
+    pub(crate) fn of(seat: &Seat, now: Timestamp) -> Option<Self> {
+        if !seat.wanted() && seat.coming == 0 && seat.settled().next().is_none() {
+            return None;
+        }
+        let live = seat.settled().filter(|pod| pod.phase() != Phase::Ending);
+        let (new, old): (Vec<_>, Vec<_>) = live.partition(|pod| pod.updated);
+        let (wanted, is_available) = (seat.wanted(), |pod: &Sitter| pod.is_available(now));
+        Some(match (new.as_slice(), seat.coming, old.as_slice()) {
+            ([], 0, []) => Self::Empty,
+            ([new], 0, []) => Self::New { available: is_available(new) },
+            ([], 1, []) => Self::New { available: false },
+            ([], 0, [old]) => Self::Old { wanted, available: is_available(old) },
+            ([new], 0, [old]) => {
+                Self::Both { new_available: is_available(new), old_available: is_available(old) }
             }
-            Pair::New { available: true } => {}
-            Pair::Old(old) if old.is_available() => candidates.push((node, old, seat)),
-            Pair::Old(old) => {
-                unavailable += 1;
-                delete(&mut work, seat, node, old, Cause::OutdatedUnavailable);
+            ([], 1, [old]) => Self::Both { new_available: false, old_available: is_available(old) },
+            _ => Self::Unclear,
+        })
+    }
+
+    /// Whether the node counts as one without a daemon (RU-7). BUG-2, as upstream: a node whose pod cannot end because
+    /// nobody is there to end it counts as well, and can hold up the whole rollout (RU-11).
+    fn is_unavailable(self) -> bool {
+        match self {
+            Self::Unclear | Self::Empty | Self::Both { .. } => true,
+            Self::New { available } | Self::Old { available, .. } => !available,
+        }
+    }
+
+    /// Whether the node has one pod more than usual (RU-14).
+    fn is_surging(self) -> bool {
+        matches!(self, Self::Unclear | Self::Both { new_available: false, .. })
+    }
+
+    /// Whether the node's old pod, or its new one if there is no old, is available (RU-16).
+    fn serves(self) -> bool {
+        match self {
+            Self::Unclear | Self::Empty => false,
+            Self::New { available }
+            | Self::Old { available, .. }
+            | Self::Both { old_available: available, .. } => available,
+        }
+    }
+}
+
+impl Shelves {
+    pub(crate) fn put(&mut self, class: Class, node: NodeName) {
+        self.0.entry(class).or_default().insert(node);
+    }
+
+    pub(crate) fn take(&mut self, class: Class, node: &str) {
+        if let Some(shelf) = self.0.get_mut(&class) {
+            shelf.remove(node);
+            if shelf.is_empty() {
+                self.0.remove(&class);
             }
         }
     }
-    let room = max.saturating_sub(unavailable);
-    for (index, (node, old, seat)) in candidates.into_iter().enumerate() {
-        match index < room {
-            true => delete(&mut work, seat, node, old, Cause::Outdated),
-            false => seat.doing = Some(Doing::WaitingForBudget { pod: old.name().to_string() }),
-        }
+
+    fn count(&self, is_one: fn(Class) -> bool) -> usize {
+        self.0.iter().filter(|(class, _)| is_one(**class)).map(|(_, nodes)| nodes.len()).sum()
     }
-    work
+
+    /// The first `max` nodes of these classes, in the order of names; never many more than one plan can do.
+    fn first(&self, classes: &[Class], max: usize) -> Vec<NodeName> {
+        let max = max.min(BURST + 1);
+        let shelves = classes.iter().filter_map(|class| self.0.get(class));
+        let mut nodes: Vec<NodeName> = shelves.flat_map(|nodes| nodes.iter().take(max)).cloned().collect();
+        nodes.sort();
+        nodes.truncate(max);
+        nodes
+    }
 }
 
-/// RU-14, RU-15, RU-16.
-fn surge<'a>(seats: &mut Seats<'a>, max: usize) -> Work<'a> {
-    let mut work = Work::default();
-    let (mut surging, mut available, mut wanted) = (0, 0_usize, 0_usize);
-    let (mut candidates, mut surplus) = (Vec::new(), Vec::new());
-    for (node, seat) in entries(seats) {
-        wanted += usize::from(seat.wanted());
-        let pair = pair(seat);
-        available += usize::from(serves(&pair));
-        match pair {
-            Pair::Unclear => surging += 1,
-            Pair::None | Pair::New { .. } => {}
-            Pair::Both { new_available: true, old } => delete(&mut work, seat, node, old, Cause::Superseded),
-            Pair::Both { new_available: false, old } => {
-                surging += 1;
-                seat.doing = Some(Doing::WaitingForNew { old: old.name().to_string() });
+/// Old pods that nobody is served by. Those on nodes that want none are in both lists.
+const BROKEN: [Class; 2] =
+    [Class::Old { wanted: true, available: false }, Class::Old { wanted: false, available: false }];
+const CANDIDATES: [Class; 2] =
+    [Class::Old { wanted: true, available: true }, Class::Old { wanted: false, available: true }];
+/// The new pod serves, the old one may go.
+const REPLACED: [Class; 2] = [
+    Class::Both { new_available: true, old_available: true },
+    Class::Both { new_available: true, old_available: false },
+];
+
+/// One turn of the rollout.
+struct Turn<'b> {
+    book: &'b Book,
+    work: Work,
+}
+
+impl Turn<'_> {
+    /// RU-7, RU-8.
+    fn replace(&mut self, max: usize) {
+        self.replace_broken();
+        let room = max.saturating_sub(self.shelves().count(Class::is_unavailable));
+        self.delete(&CANDIDATES, room, &Cause::Outdated);
+    }
+
+    /// BUG-18, as upstream: old pods that are not available go whatever the budget says. They serve nobody, and mending
+    /// them is what the update may be for (RU-13); but two quick updates can take down everything.
+    fn replace_broken(&mut self) {
+        self.delete(&BROKEN, usize::MAX, &Cause::OutdatedUnavailable);
+    }
+
+    /// RU-14, RU-15, RU-16.
+    fn surge(&mut self, max: usize) {
+        let [broken_here, broken_elsewhere] = BROKEN;
+        let [candidates, surplus] = CANDIDATES;
+        let spare = self.shelves().count(Class::serves).saturating_sub(self.book.desired());
+        let room = max.saturating_sub(self.shelves().count(Class::is_surging));
+        self.create(broken_here, usize::MAX);
+        self.create(candidates, room);
+        self.delete(&REPLACED, usize::MAX, &Cause::Superseded);
+        self.delete(&[broken_elsewhere], usize::MAX, &Cause::OutdatedUnavailable);
+        self.delete(&[surplus], spare, &Cause::Surplus);
+    }
+
+    fn shelves(&self) -> &Shelves {
+        self.book.shelves()
+    }
+
+    fn delete(&mut self, classes: &[Class], max: usize, cause: &Cause) {
+        for node in self.shelves().first(classes, max) {
+            if let Some(pod) = self.book.seat(&node).and_then(old) {
+                self.work.deletes.push((node, Removal::of(pod, cause.clone())));
             }
-            Pair::Old(old) if !seat.wanted() && old.is_available() => surplus.push((node, old, seat)),
-            Pair::Old(old) if !seat.wanted() => {
-                delete(&mut work, seat, node, old, Cause::OutdatedUnavailable);
-            }
-            Pair::Old(old) if old.is_available() => candidates.push((node, old, seat)),
-            Pair::Old(_) => create(&mut work, seat, node),
         }
     }
-    let room = max.saturating_sub(surging);
-    for (index, (node, old, seat)) in candidates.into_iter().enumerate() {
-        match index < room {
-            true => create(&mut work, seat, node),
-            false => seat.doing = Some(Doing::WaitingForBudget { pod: old.name().to_string() }),
-        }
-    }
-    for (node, old, seat) in surplus.into_iter().take(available.saturating_sub(wanted)) {
-        delete(&mut work, seat, node, old, Cause::Surplus);
-    }
-    work
-}
 
-/// Whether the node's old pod, or its new one if there is no old, is available (RU-16).
-fn serves(pair: &Pair<'_>) -> bool {
-    match pair {
-        Pair::Unclear | Pair::None => false,
-        Pair::New { available } => *available,
-        Pair::Old(old) | Pair::Both { old, .. } => old.is_available(),
+    fn create(&mut self, class: Class, max: usize) {
+        let nodes = self.shelves().first(&[class], max);
+        self.work.creates.extend(nodes);
     }
-}
-
-fn delete<'a>(work: &mut Work<'a>, seat: &mut Seat<'a>, node: &'a str, pod: Sitter<'a>, cause: Cause) {
-    seat.doing = Some(Doing::Deleting { pod: pod.name().to_string(), cause: cause.clone() });
-    work.deletes.push(Removal { pod, node, cause });
-}
-
-fn create<'a>(work: &mut Work<'a>, seat: &mut Seat<'a>, node: &'a str) {
-    seat.doing = Some(Doing::Creating);
-    work.creates.push(node);
 }

@@ -1,41 +1,52 @@
-//! Who sits where: every node with its placement and its daemons (MG-3, MG-4, EL-33).
+//! Who sits where: a node with its placement and its daemons (MG-3, MG-4, EL-33).
 //!
-//! 1. A node that is listed has a seat, wanted or not; a node that is not listed has one while pods are bound to it.
-//! 2. Pods that have ended *and* are being deleted sit nowhere (MG-3). Pods without a readable target neither (EL-33).
-//! 3. Pods on a seat are sorted: bound before not bound, then older, then by name (MG-13).
-//! 4. Our own writes count as done: see [`Unseen`](crate::Unseen).
+//! 1. Pods on a seat are sorted: bound before not bound, then older, then by name (MG-13).
+//! 2. Pods that have ended *and* are being deleted sit nowhere (MG-3); only their hash still counts (MG-5).
+//! 3. Our own writes count as done ([`Seat::overlay`]).
+//! 4. A seat holds facts and no objects, so that it can be kept: what time changes is asked with the time.
 
-use crate::placement::{Judge, Placement};
-use crate::plan::Doing;
-use crate::snapshot::GENERATION_LABEL;
-use crate::snapshot::{Snapshot, Subject};
+use crate::placement::Placement;
+use crate::snapshot::{GENERATION_LABEL, Subject};
+use crate::unseen::Overlay;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use objects::pod::{self, Availability};
 use objects::{node, node_affinity};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-/// All seats by node name.
-pub(crate) type Seats<'a> = BTreeMap<&'a str, Seat<'a>>;
+/// A node's name, shared by all that mention it.
+pub(crate) type NodeName = Arc<str>;
 
 /// One node and its daemons.
-#[derive(Debug)]
-pub(crate) struct Seat<'a> {
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Seat {
     /// `None` for a node that is not listed.
     pub(crate) placement: Option<Placement>,
-    pub(crate) sitters: Vec<Sitter<'a>>,
+    /// Its kubelet has not been heard of: nothing that happens there is known.
+    pub(crate) silent: bool,
+    /// In order.
+    pub(crate) sitters: Vec<Sitter>,
     /// Pods that we have created and the cache does not show.
     pub(crate) coming: usize,
-    pub(crate) doing: Option<Doing>,
 }
 
 /// One daemon.
-#[derive(Debug, Clone)]
-pub(crate) struct Sitter<'a> {
-    pub(crate) pod: &'a Pod,
-    pub(crate) phase: Phase,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sitter {
+    pub(crate) name: Box<str>,
+    pub(crate) uid: Box<str>,
     pub(crate) updated: bool,
-    pub(crate) availability: Availability,
+    pub(crate) ready: bool,
+    is_bound: bool,
+    created: Option<Timestamp>,
+    phase: Phase,
+    /// As [`objects::pod::is_available`] says before the beginning of time.
+    availability: Availability,
+    /// Since when it is as it is: not ready, or told to end.
+    since: Option<Timestamp>,
+    /// We have deleted it, and the cache does not show it.
+    deleted: bool,
 }
 
 /// What manage and rollout distinguish (MG-8).
@@ -50,49 +61,39 @@ pub(crate) enum Phase {
 }
 
 /// Tells updated pods from old ones (RU-5).
-#[derive(Debug)]
-pub(crate) struct Versions<'a> {
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Versions {
     /// Hashes of the current revision and its equals (TK-1, TK-2).
-    pub(crate) hashes: &'a BTreeSet<String>,
+    pub(crate) hashes: BTreeSet<String>,
     pub(crate) generation: Option<String>,
     pub(crate) born: Option<Timestamp>,
 }
 
-/// All seats, and the pods that are pinned to nodes which do not exist (MG-15).
-pub(crate) fn seats<'a>(
-    seen: &Snapshot<'a>,
-    subject: &Subject<'a>,
-    pods: &[&'a Pod],
-    versions: &Versions<'_>,
-    now: Timestamp,
-) -> (Seats<'a>, Vec<Sitter<'a>>) {
-    let judge = Judge::of(subject.pod_spec);
-    let mut seats: Seats<'a> = seen
-        .nodes
-        .iter()
-        .map(|node| (node::name(node), Seat { placement: Some(judge.place(node)), ..Seat::empty() }))
-        .collect();
-    let mut strays = Vec::new();
-    for pod in pods {
-        let Some(target) = target(pod) else { continue };
-        let sitter = sitter(pod, seen, subject, versions, now);
-        if pod::is_terminal(pod) && pod::is_terminating(pod) {
-            continue;
-        }
-        match seats.get_mut(target) {
-            Some(seat) => seat.sitters.push(sitter),
-            None if pod::node_name(pod).is_none() => strays.push(sitter),
-            None => seats.entry(target).or_insert_with(Seat::empty).sitters.push(sitter),
-        }
+impl Seat {
+    /// Looks at the node.
+    pub(crate) fn see(&mut self, node: Option<&Node>, placement: Option<Placement>) {
+        self.silent = node.is_some_and(node::is_silent);
+        self.placement = placement;
     }
-    seats.values_mut().for_each(|seat| seat.sitters.sort_by(|a, b| a.rank().cmp(&b.rank())));
-    add_coming(&mut seats, seen, now);
-    (seats, strays)
-}
 
-impl<'a> Seat<'a> {
-    fn empty() -> Self {
-        Self { placement: None, sitters: Vec::new(), coming: 0, doing: None }
+    /// Takes a pod in, in its place.
+    pub(crate) fn take(&mut self, sitter: Sitter) {
+        let place = self.sitters.partition_point(|other| other.rank() < sitter.rank());
+        self.sitters.insert(place, sitter);
+    }
+
+    /// Counts our own writes as done.
+    pub(crate) fn overlay(&mut self, node: &str, writes: &Overlay<'_>) {
+        for sitter in &mut self.sitters {
+            sitter.deleted = writes.is_deleted(&sitter.uid);
+        }
+        let is_here = |uid: &str| self.sitters.iter().any(|sitter| *sitter.uid == *uid);
+        self.coming = writes.coming_to(node).iter().filter(|uid| !is_here(uid)).count();
+    }
+
+    /// Whether our own writes make a difference here.
+    pub(crate) fn is_shadowed(&self) -> bool {
+        self.coming > 0 || self.sitters.iter().any(|sitter| sitter.deleted)
     }
 
     /// Whether a pod should be here.
@@ -100,42 +101,129 @@ impl<'a> Seat<'a> {
         self.placement.as_ref().is_some_and(Placement::runs)
     }
 
+    /// Whether nothing is here and nothing shall be.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.wanted() && self.sitters.is_empty() && self.coming == 0
+    }
+
+    /// The pod that speaks for the node in the status. BUG-6, as upstream: it is the oldest, so that an update shows only
+    /// when the old pod is gone, and an old pod that is not ready hides a new one that is (ST-11).
+    pub(crate) fn speaker(&self) -> Option<&Sitter> {
+        self.sitters.first()
+    }
+
     /// The pods that run or may run, in order.
-    pub(crate) fn running(&self) -> impl Iterator<Item = &Sitter<'a>> {
-        self.sitters.iter().filter(|sitter| sitter.phase == Phase::Running)
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Sitter> {
+        self.sitters.iter().filter(|sitter| sitter.phase() == Phase::Running)
     }
 
     /// The pods that nobody has told to end, in order.
-    pub(crate) fn live(&self) -> impl Iterator<Item = &Sitter<'a>> {
-        self.sitters.iter().filter(|sitter| sitter.phase != Phase::Ending)
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Sitter> {
+        self.sitters.iter().filter(|sitter| sitter.phase() != Phase::Ending)
+    }
+
+    /// The pods that are only pinned to a node which is not listed: they will never get there (MG-15).
+    pub(crate) fn strays(&self) -> impl Iterator<Item = &Sitter> {
+        self.live().filter(|sitter| self.placement.is_none() && !sitter.is_bound)
+    }
+
+    /// The pods that a rollout sees: all but strays.
+    pub(crate) fn settled(&self) -> impl Iterator<Item = &Sitter> {
+        self.sitters.iter().filter(|sitter| self.placement.is_some() || sitter.is_bound)
+    }
+
+    /// Whether something has just been done here, or is to be done now.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.sitters.is_empty() || self.is_shadowed()
+    }
+
+    /// Since when a wanted daemon is waited for, if one is: for a new pod to become available, or an old one to end.
+    pub(crate) fn waits_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let serves = self.live().any(|pod| pod.updated && pod.is_available(now));
+        if !self.wanted() || self.silent || serves {
+            return None;
+        }
+        let waited_for = |pod: &&Sitter| pod.phase() == Phase::Ending || !pod.is_available(now);
+        self.sitters.iter().filter(waited_for).filter_map(|pod| pod.since(now)).max()
+    }
+
+    /// The next moment at which a pod here becomes available by waiting (BUG-15).
+    pub(crate) fn matures(&self, now: Timestamp) -> Option<Timestamp> {
+        self.sitters.iter().filter_map(|sitter| sitter.matures(now)).min()
     }
 }
 
-impl<'a> Sitter<'a> {
-    pub(crate) fn name(&self) -> &'a str {
-        self.pod.metadata.name.as_deref().unwrap_or_default()
+impl Sitter {
+    /// A pod of ours and the node that it is for; none for a pod without a readable target (EL-33), and for one that has
+    /// ended and is being deleted (MG-3).
+    pub(crate) fn of<'p>(
+        pod: &'p Pod,
+        subject: &Subject<'_>,
+        versions: &Versions,
+    ) -> Option<(&'p str, Self)> {
+        let target = target(pod)?;
+        if pod::is_terminal(pod) && pod::is_terminating(pod) {
+            return None;
+        }
+        let phase = match pod::phase(pod) {
+            _ if pod::is_terminating(pod) => Phase::Ending,
+            "Failed" => Phase::Failed,
+            "Succeeded" => Phase::Succeeded,
+            _ => Phase::Running,
+        };
+        let meta = &pod.metadata;
+        let sitter = Self {
+            name: meta.name.as_deref().unwrap_or_default().into(),
+            uid: meta.uid.as_deref().unwrap_or_default().into(),
+            updated: versions.is_updated(pod),
+            ready: pod::is_ready(pod),
+            is_bound: pod::node_name(pod).is_some(),
+            created: meta.creation_timestamp.as_ref().map(|time| time.0),
+            phase,
+            availability: pod::is_available(pod, subject.min_ready_seconds, Timestamp::MIN),
+            since: since(pod),
+            deleted: false,
+        };
+        Some((target, sitter))
     }
 
-    pub(crate) fn uid(&self) -> &'a str {
-        self.pod.metadata.uid.as_deref().unwrap_or_default()
+    pub(crate) fn phase(&self) -> Phase {
+        if self.deleted { Phase::Ending } else { self.phase }
     }
 
-    pub(crate) fn is_available(&self) -> bool {
-        self.availability == Availability::Yes
+    /// RU-3.
+    pub(crate) fn is_available(&self, now: Timestamp) -> bool {
+        match self.availability {
+            Availability::Yes => true,
+            Availability::After(end) => end < now,
+            Availability::No => false,
+        }
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
-        pod::is_ready(self.pod)
+    /// When it becomes available if it stays ready; none if it is, or waiting does not help.
+    pub(crate) fn matures(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.availability {
+            Availability::After(end) if end >= now => Some(end),
+            _ => None,
+        }
     }
 
-    /// MG-13.
-    fn rank(&self) -> (bool, Option<Timestamp>, &'a str) {
-        let created = self.pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (pod::node_name(self.pod).is_none(), created, self.name())
+    fn since(&self, now: Timestamp) -> Option<Timestamp> {
+        self.matures(now).or(self.since)
+    }
+
+    /// Who stays when one is enough (MG-13). BUG-17, as upstream: age decides, though the oldest may be broken.
+    fn rank(&self) -> (bool, Option<Timestamp>, &str) {
+        (!self.is_bound, self.created, &self.name)
     }
 }
 
-impl Versions<'_> {
+impl Versions {
+    pub(crate) fn of(subject: &Subject<'_>, hashes: BTreeSet<String>) -> Self {
+        let generation = subject.template_generation.map(|generation| generation.to_string());
+        Self { hashes, generation, born: subject.born }
+    }
+
     /// RU-5. Differs: the generation label of a pod that is older than the DaemonSet is not believed, because it was
     /// counted for a predecessor (TK-8, BUG-21).
     pub(crate) fn is_updated(&self, pod: &Pod) -> bool {
@@ -151,37 +239,12 @@ impl Versions<'_> {
 }
 
 /// EL-33.
-pub(crate) fn target(pod: &Pod) -> Option<&str> {
+fn target(pod: &Pod) -> Option<&str> {
     node_affinity::target_node(pod.spec.as_ref()?).ok()
 }
 
-fn sitter<'a>(
-    pod: &'a Pod,
-    seen: &Snapshot<'_>,
-    subject: &Subject<'_>,
-    versions: &Versions<'_>,
-    now: Timestamp,
-) -> Sitter<'a> {
-    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    let phase = match pod::phase(pod) {
-        _ if pod::is_terminating(pod) || seen.unseen.is_deleted(uid, now) => Phase::Ending,
-        "Failed" => Phase::Failed,
-        "Succeeded" => Phase::Succeeded,
-        _ => Phase::Running,
-    };
-    let availability = pod::is_available(pod, subject.min_ready_seconds, now);
-    Sitter { pod, phase, updated: versions.is_updated(pod), availability }
-}
-
-fn add_coming<'a>(seats: &mut Seats<'a>, seen: &Snapshot<'a>, now: Timestamp) {
-    if seen.unseen.is_empty() {
-        return;
-    }
-    let shown: BTreeSet<&str> = seen.pods.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
-    for (_, node) in seen.unseen.coming(now).filter(|(uid, _)| !shown.contains(uid)) {
-        // On a node that is not listed nothing is planned anyway.
-        if let Some(seat) = seats.get_mut(node) {
-            seat.coming += 1;
-        }
-    }
+fn since(pod: &Pod) -> Option<Timestamp> {
+    let ready = || pod::condition(pod, "Ready").and_then(|ready| ready.last_transition_time.as_ref());
+    let meta = &pod.metadata;
+    meta.deletion_timestamp.as_ref().or_else(ready).or(meta.creation_timestamp.as_ref()).map(|time| time.0)
 }

@@ -18,6 +18,9 @@ pub const GENERATION_ANNOTATION: &str = "deprecated.daemonset.template.generatio
 /// The label that says from which template generation a pod was made.
 pub const GENERATION_LABEL: &str = "pod-template-generation";
 
+/// `"true"` on a DaemonSet pauses its rollout; see [`Hold`](crate::Hold).
+pub const PAUSED_ANNOTATION: &str = "everynode.dev/paused";
+
 /// What a plan is made from.
 #[derive(Debug, Clone)]
 pub struct Snapshot<'a> {
@@ -83,8 +86,7 @@ pub(crate) struct Subject<'a> {
 static NO_POD_SPEC: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
 
 impl<'a> Subject<'a> {
-    pub(crate) fn read(seen: &Snapshot<'a>) -> Result<Self, Standstill> {
-        let daemon_set = seen.daemon_set;
+    pub(crate) fn read(daemon_set: &'a DaemonSet, raw: &'a Value) -> Result<Self, Standstill> {
         let meta = &daemon_set.metadata;
         let spec = daemon_set.spec.as_ref().ok_or(Standstill::NoSpec)?;
         let selector = Selector::from_label_selector(&spec.selector)
@@ -103,7 +105,7 @@ impl<'a> Subject<'a> {
             uid: meta.uid.as_deref().unwrap_or_default(),
             generation: meta.generation.unwrap_or_default(),
             spec,
-            template: &seen.raw["spec"]["template"],
+            template: &raw["spec"]["template"],
             pod_spec: spec.template.spec.as_ref().unwrap_or(&NO_POD_SPEC),
             selector,
             template_generation: annotations.and_then(|a| a.get(GENERATION_ANNOTATION)?.parse().ok()),

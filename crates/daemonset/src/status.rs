@@ -1,50 +1,42 @@
 //! What does the status say? (ST)
 //!
-//! 1. Only listed nodes count, and on each only its first pod (ST-11, MG-13): with surge that is the old one.
-//! 2. Conditions and the collision count are others' work and are kept (ST-9, ST-10).
-//! 3. Nothing is written when nothing changed (ST-13).
+//! 1. The numbers are the [`Tally`]'s; the collision count and conditions of others are others' work and are kept (ST-9,
+//!    ST-10).
+//! 2. Nothing is written when nothing changed (ST-13).
 //!
 //! Kubernetes: `updateDaemonSetStatus`, `storeDaemonSetStatus`.
+//! Differs: our [`conditions`](mod@crate::conditions) are there as well, and a change of one of them is written.
 
-use crate::seats::Seats;
+use crate::conditions;
 use crate::snapshot::Subject;
-use k8s_openapi::api::apps::v1::DaemonSetStatus;
+use crate::tally::Tally;
+use k8s_openapi::api::apps::v1::{DaemonSetCondition, DaemonSetStatus};
 
-/// The status that these seats make.
-pub(crate) fn status(subject: &Subject<'_>, seats: &Seats<'_>) -> DaemonSetStatus {
-    let old = subject.daemon_set.status.clone().unwrap_or_default();
-    let mut new = DaemonSetStatus {
+/// The status with these numbers and conditions.
+pub(crate) fn status(
+    subject: &Subject<'_>,
+    tally: Tally,
+    conditions: Vec<DaemonSetCondition>,
+) -> DaemonSetStatus {
+    DaemonSetStatus {
+        desired_number_scheduled: tally.desired,
+        current_number_scheduled: tally.current,
+        number_misscheduled: tally.misscheduled,
+        number_ready: tally.ready,
+        updated_number_scheduled: Some(tally.updated),
+        number_available: Some(tally.available),
+        number_unavailable: Some(tally.desired - tally.available),
         observed_generation: Some(subject.generation),
-        collision_count: old.collision_count,
-        conditions: old.conditions,
-        ..DaemonSetStatus::default()
-    };
-    let (mut updated, mut available) = (0, 0);
-    for seat in seats.values().filter(|seat| seat.placement.is_some()) {
-        let first = seat.sitters.first();
-        if !seat.wanted() {
-            new.number_misscheduled += i32::from(first.is_some());
-            continue;
-        }
-        new.desired_number_scheduled += 1;
-        if let Some(first) = first {
-            new.current_number_scheduled += 1;
-            new.number_ready += i32::from(first.is_ready());
-            available += i32::from(first.is_available());
-            updated += i32::from(first.updated);
-        }
+        collision_count: subject.daemon_set.status.as_ref().and_then(|old| old.collision_count),
+        conditions: Some(conditions),
     }
-    new.updated_number_scheduled = Some(updated);
-    new.number_available = Some(available);
-    new.number_unavailable = Some(new.desired_number_scheduled - available);
-    new
 }
 
 /// Whether the status has to be written (ST-13). Absent counts read as zero.
 pub(crate) fn differs(subject: &Subject<'_>, new: &DaemonSetStatus) -> bool {
     let old = subject.daemon_set.status.as_ref();
     let behind = old.and_then(|old| old.observed_generation).unwrap_or_default() < subject.generation;
-    behind || old.map(numbers).unwrap_or_default() != numbers(new)
+    behind || old.map(numbers).unwrap_or_default() != numbers(new) || conditions::differ(old, new)
 }
 
 fn numbers(status: &DaemonSetStatus) -> [i32; 7] {

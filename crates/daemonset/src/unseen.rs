@@ -25,12 +25,40 @@ pub struct Unseen {
     creates: BTreeMap<String, (String, Timestamp)>,
     /// Pod uid → when it was deleted.
     deletes: BTreeMap<String, Timestamp>,
+    /// The server did not create the last pod that we wanted.
+    refusal: Option<Refusal>,
 }
+
+/// The server does not create our pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// A word for it, like `Forbidden`.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The last time.
+    last: Timestamp,
+}
+
+/// A refusal that was not repeated for so long says nothing any more: a loop tries again at least every minute.
+const REFUSAL_EXPIRES: SignedDuration = SignedDuration::from_mins(3);
 
 impl Unseen {
     /// A create succeeded: the server gave the pod this uid.
     pub fn created(&mut self, node: &str, uid: &str, now: Timestamp) {
+        self.refusal = None;
         self.creates.insert(uid.to_string(), (node.to_string(), now));
+    }
+
+    /// The server did not create a pod. `reason` is a word, and the same for the same cause.
+    pub fn refused(&mut self, reason: &str, now: Timestamp) {
+        let since = self.refusal(now).map_or(now, |before| before.since);
+        self.refusal = Some(Refusal { reason: reason.to_string(), since, last: now });
+    }
+
+    /// That the server creates no pods at present.
+    pub fn refusal(&self, now: Timestamp) -> Option<&Refusal> {
+        self.refusal.as_ref().filter(|refusal| now.duration_since(refusal.last) < REFUSAL_EXPIRES)
     }
 
     /// A delete succeeded.
@@ -57,22 +85,29 @@ impl Unseen {
     pub fn prune(&mut self, now: Timestamp) {
         self.creates.retain(|_, (_, since)| is_fresh(*since, now));
         self.deletes.retain(|_, since| is_fresh(*since, now));
+        self.refusal = self.refusal(now).cloned();
     }
 
-    /// Whether nothing is on the way.
+    /// Whether there is nothing to remember.
     pub fn is_empty(&self) -> bool {
-        self.creates.is_empty() && self.deletes.is_empty()
+        self.creates.is_empty() && self.deletes.is_empty() && self.refusal.is_none()
     }
 
-    /// Uid and node of every pod on the way.
-    pub(crate) fn coming(&self, now: Timestamp) -> impl Iterator<Item = (&str, &str)> {
-        let fresh = self.creates.iter().filter(move |(_, (_, since))| is_fresh(*since, now));
-        fresh.map(|(uid, (node, _))| (uid.as_str(), node.as_str()))
+    /// What counts as done now, to be asked node by node.
+    pub(crate) fn overlay(&self, now: Timestamp) -> Overlay<'_> {
+        let mut coming: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (uid, (node, _)) in self.creates.iter().filter(|(_, (_, since))| is_fresh(*since, now)) {
+            coming.entry(node).or_default().push(uid);
+        }
+        Overlay { coming, unseen: self, now }
     }
 
-    /// Whether we have deleted this pod.
-    pub(crate) fn is_deleted(&self, uid: &str, now: Timestamp) -> bool {
-        self.deletes.get(uid).is_some_and(|since| is_fresh(*since, now))
+    /// Without the pods that the cache shows by now, should the watch have told of them and nobody have listened.
+    pub(crate) fn without<'p>(mut self, shown: impl Iterator<Item = &'p Pod>) -> Self {
+        if !self.creates.is_empty() {
+            shown.filter_map(|pod| pod.metadata.uid.as_ref()).for_each(|uid| drop(self.creates.remove(uid)));
+        }
+        self
     }
 
     /// When the first entry will be forgotten, so that a plan can be made without it.
@@ -80,6 +115,31 @@ impl Unseen {
         let created = self.creates.values().map(|(_, since)| *since);
         let all = created.chain(self.deletes.values().copied());
         all.filter(|since| is_fresh(*since, now)).min()?.checked_add(EXPIRES).ok()
+    }
+}
+
+/// Our own writes as of one moment.
+#[derive(Debug)]
+pub(crate) struct Overlay<'a> {
+    coming: BTreeMap<&'a str, Vec<&'a str>>,
+    unseen: &'a Unseen,
+    now: Timestamp,
+}
+
+impl Overlay<'_> {
+    /// Uids of the pods that are on the way to a node.
+    pub(crate) fn coming_to(&self, node: &str) -> &[&str] {
+        self.coming.get(node).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// All nodes that a pod is on the way to.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.coming.keys().copied()
+    }
+
+    /// Whether we have deleted this pod.
+    pub(crate) fn is_deleted(&self, uid: &str) -> bool {
+        self.unseen.deletes.get(uid).is_some_and(|since| is_fresh(*since, self.now))
     }
 }
 
@@ -101,15 +161,18 @@ mod tests {
         let mut unseen = Unseen::default();
         unseen.created("n1", "a", second(0));
         unseen.deleted("b", second(0));
-        assert_eq!(unseen.coming(second(1)).collect::<Vec<_>>(), [("a", "n1")]);
-        assert!(unseen.is_deleted("b", second(1)));
+        assert_eq!(unseen.overlay(second(1)).coming_to("n1"), ["a"]);
+        assert!(unseen.overlay(second(1)).is_deleted("b"));
 
         let pod = |uid: &str, ending: Option<&str>| -> Pod {
             serde_json::from_value(json!({"metadata": {"uid": uid, "deletionTimestamp": ending}})).unwrap()
         };
         unseen.seen(&pod("a", None));
         unseen.seen(&pod("b", None));
-        assert!(unseen.is_deleted("b", second(1)), "an event from before the delete says nothing about it");
+        assert!(
+            unseen.overlay(second(1)).is_deleted("b"),
+            "an event from before the delete says nothing about it"
+        );
         unseen.seen(&pod("b", Some("2026-01-01T00:00:00Z")));
         assert!(unseen.is_empty());
     }
@@ -120,12 +183,26 @@ mod tests {
         unseen.created("n1", "a", second(0));
         unseen.deleted("b", second(10));
         assert_eq!(unseen.expires(second(1)), Some(second(300)));
-        assert_eq!(unseen.coming(second(300)).count(), 0);
-        assert!(unseen.is_deleted("b", second(309)));
+        assert_eq!(unseen.overlay(second(300)).nodes().count(), 0);
+        assert!(unseen.overlay(second(309)).is_deleted("b"));
         unseen.prune(second(310));
         assert!(unseen.is_empty());
         unseen.created("n1", "a", second(0));
         unseen.gone("a");
         assert!(unseen.is_empty());
+    }
+
+    #[test]
+    fn a_refusal_lasts_from_the_first_to_the_next_success() {
+        let mut unseen = Unseen::default();
+        unseen.refused("Forbidden", second(10));
+        unseen.refused("Forbidden", second(70));
+        assert_eq!(unseen.refusal(second(80)).map(|refusal| refusal.since), Some(second(10)));
+        unseen.created("n1", "a", second(81));
+        assert_eq!(unseen.refusal(second(82)), None);
+        unseen.gone("a");
+        unseen.refused("Forbidden", second(90));
+        unseen.prune(second(271));
+        assert!(unseen.is_empty(), "nobody wanted a pod any more");
     }
 }

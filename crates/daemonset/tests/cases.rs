@@ -60,16 +60,29 @@ fn cites_a_rule(line: &str) -> bool {
     line.starts_with("# ")
         && words.any(|word| {
             let (area, number) = word.split_once('-').unwrap_or_default();
-            ["EL", "MG", "RU", "RV", "TK", "ST", "OW", "BUG"].contains(&area) && number.parse::<u32>().is_ok()
+            ["EL", "MG", "RU", "RV", "TK", "ST", "OW", "NP", "BUG", "OPP"].contains(&area)
+                && number.parse::<u32>().is_ok()
         })
 }
 
 fn print(plan: &Plan, case: &Case) -> String {
-    let mut text = plan.to_string();
+    let mut text_of = plan.to_string();
     for (node, entry) in &plan.backoff {
-        writeln!(text, "remember: {node} has failed and waits {}s", entry.delay.as_secs()).unwrap();
+        writeln!(text_of, "remember: {node} has failed and waits {}s", entry.delay.as_secs()).unwrap();
     }
     let shows = |what: &str| case.show.iter().any(|show| show == what);
+    for condition in plan.status.conditions.iter().flatten().filter(|_| shows("conditions")) {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let since =
+            condition.last_transition_time.as_ref().map(|time| time.0.to_string()).unwrap_or_default();
+        let (reason, message) = (text(&condition.reason), text(&condition.message));
+        writeln!(
+            text_of,
+            "condition {} {} since {since}: {reason}: {message}",
+            condition.type_, condition.status
+        )
+        .unwrap();
+    }
     for action in &plan.actions {
         let shown = match action {
             Action::CreatePod { pod, .. } if shows("pod") => serde_json::to_string_pretty(pod).unwrap(),
@@ -79,7 +92,7 @@ fn print(plan: &Plan, case: &Case) -> String {
             }
             _ => continue,
         };
-        writeln!(text, "\n{action}:\n{shown}").unwrap();
+        writeln!(text_of, "\n{action}:\n{shown}").unwrap();
     }
-    text
+    text_of
 }

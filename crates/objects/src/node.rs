@@ -15,6 +15,11 @@ pub fn is_ready(node: &Node) -> bool {
     condition(node, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
+/// Whether the condition `Ready` has the status `Unknown`: nothing has been heard of its kubelet for some time.
+pub fn is_silent(node: &Node) -> bool {
+    condition(node, "Ready").is_some_and(|ready| ready.status == "Unknown")
+}
+
 /// The condition of this type.
 pub fn condition<'a>(node: &'a Node, type_: &str) -> Option<&'a NodeCondition> {
     node.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == type_)
@@ -57,6 +62,7 @@ mod tests {
             [(Some("True"), true), (Some("False"), false), (Some("Unknown"), false), (None, false)]
         {
             assert_eq!(is_ready(&node(status, &[])), expected, "{status:?}");
+            assert_eq!(is_silent(&node(status, &[])), status == Some("Unknown"), "{status:?}");
         }
         assert!(!is_ready(&Node::default()));
     }

@@ -37,7 +37,7 @@ pub(super) fn by_dependent<T: Kept>(caches: &Caches, change: &Change<'_, T>) -> 
 /// After a change of a node (WE-11…WE-16).
 pub(super) fn by_node(caches: &Caches, change: &Change<'_, Node>) -> BTreeSet<ObjectKey> {
     let wakes = |seen: &Whole<DaemonSet>| match (change.old, change.new) {
-        (Some(old), Some(new)) => place(seen, old) != place(seen, new),
+        (Some(old), Some(new)) => place(seen, old) != place(seen, new) || went_silent(old, new),
         (None, Some(new)) => place(seen, new).is_none_or(|place| place == Placement::Run),
         (_, None) => true,
     };
@@ -64,10 +64,16 @@ fn place(seen: &Whole<DaemonSet>, node: &Node) -> Option<Placement> {
     Some(Judge::of(spec).place(node))
 }
 
-/// Whether two versions of a node are the same to every DaemonSet: they read labels and taints (WE-16b).
+/// Whether two versions of a node are the same to every DaemonSet: they read labels and taints (WE-16b), and our conditions whether it
+/// is silent.
 fn reads_same(old: &Node, new: &Node) -> bool {
     let taints = |node: &Node| node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
-    old.metadata.labels == new.metadata.labels && taints(old) == taints(new)
+    old.metadata.labels == new.metadata.labels && taints(old) == taints(new) && !went_silent(old, new)
+}
+
+/// A node that is not heard of any more, or again, makes another `Available`.
+fn went_silent(old: &Node, new: &Node) -> bool {
+    objects::node::is_silent(old) != objects::node::is_silent(new)
 }
 
 /// The DaemonSet that controls it, if the cache has it with the same uid (OW-10).

@@ -3,6 +3,7 @@
 //! One file per subject; [`world`] is the cluster that they share the making of.
 
 mod certificates;
+mod conditions;
 mod daemons;
 mod faults;
 mod garbage;

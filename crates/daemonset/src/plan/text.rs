@@ -10,6 +10,7 @@ impl fmt::Display for Plan {
         }
         self.actions.iter().try_for_each(|action| writeln!(f, "do: {action}"))?;
         self.events.iter().try_for_each(|event| writeln!(f, "event: {event}"))?;
+        self.news.iter().try_for_each(|event| writeln!(f, "news: {event}"))?;
         self.problems.iter().try_for_each(|problem| writeln!(f, "problem: {problem}"))?;
         for (node, verdict) in &self.nodes {
             writeln!(f, "node {node}: {}: {}", verdict.placement, verdict.doing)?;
@@ -99,6 +100,7 @@ impl fmt::Display for Doing {
             Self::WaitingForNew { old } => {
                 write!(f, "old pod {old} stays until its replacement is available")
             }
+            Self::OnHold { pod, why } => write!(f, "pod {pod} is outdated; {why}"),
             Self::NextBurst => f.write_str("its turn comes after those that are under way"),
         }
     }

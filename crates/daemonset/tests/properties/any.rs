@@ -141,7 +141,7 @@ fn any_unseen() -> impl Strategy<Value = UnseenCase> {
     );
     let deletes = prop::collection::vec("p[0-8]-uid", 0..3);
     (creates, deletes, prop::sample::select(&[0, 100, 400][..]))
-        .prop_map(|(creates, deletes, ago)| UnseenCase { creates, deletes, ago })
+        .prop_map(|(creates, deletes, ago)| UnseenCase { creates, deletes, ago, refused: None })
 }
 
 /// Names are unique in a cluster.

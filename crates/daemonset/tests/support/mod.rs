@@ -22,7 +22,7 @@ pub struct Case {
     pub revisions: Option<Vec<RevisionCase>>,
     pub backoff: Vec<BackoffCase>,
     pub unseen: UnseenCase,
-    /// What to print besides the plan: `pod` (the first created), `revision`, `patch` (of claims).
+    /// What to print besides the plan: `pod` (the first created), `revision`, `patch` (of claims), `conditions`.
     pub show: Vec<String>,
 }
 
@@ -121,6 +121,8 @@ pub struct UnseenCase {
     pub deletes: Vec<String>,
     /// Seconds since they were written.
     pub ago: i64,
+    /// The word with which the server has refused to create pods since.
+    pub refused: Option<String>,
 }
 
 fn one() -> i64 {
@@ -160,9 +162,13 @@ impl World {
         let mut backoff = Backoff::default();
         backoff.apply(entries, ago(i64::from(i32::MAX)));
         let mut unseen = Unseen::default();
-        let UnseenCase { creates, deletes, ago: since } = &case.unseen;
+        let UnseenCase { creates, deletes, ago: since, refused } = &case.unseen;
         creates.iter().for_each(|(uid, node)| unseen.created(node, uid, ago(*since)));
         deletes.iter().for_each(|uid| unseen.deleted(uid, ago(*since)));
+        if let Some(reason) = refused {
+            unseen.refused(reason, ago(*since));
+            unseen.refused(reason, ago(1));
+        }
         Self {
             daemon_set: typed(raw.clone()),
             nodes: case.nodes.iter().map(node).collect(),
@@ -219,7 +225,7 @@ pub fn ordinary() -> Value {
     })
 }
 
-/// A node from its name, or from `{name, labels, taints: ["key=value:Effect"], unschedulable, status}`.
+/// A node from its name, or from `{name, labels, taints: ["key=value:Effect"], unschedulable, ready: "Unknown", status}`.
 pub fn node(case: &Value) -> Node {
     let name = case.as_str().unwrap_or_else(|| case["name"].as_str().expect("a node has a name"));
     let taints = case["taints"].as_array().into_iter().flatten().map(|text| {
@@ -229,10 +235,14 @@ pub fn node(case: &Value) -> Node {
         json!({"key": key, "value": value, "effect": effect})
     });
     let taints: Vec<Value> = taints.collect();
+    let status = match case["ready"].as_str() {
+        Some(ready) => json!({"conditions": [{"type": "Ready", "status": ready}]}),
+        None => case["status"].clone(),
+    };
     typed(json!({
         "metadata": {"name": name, "labels": case["labels"]},
         "spec": {"taints": taints, "unschedulable": case["unschedulable"]},
-        "status": case["status"],
+        "status": status,
     }))
 }
 

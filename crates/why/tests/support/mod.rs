@@ -154,7 +154,7 @@ fn ordinary() -> Value {
                 "spec": {"containers": [{"name": "c", "image": "img:1"}]},
             },
         },
-        "status": {"observedGeneration": 2},
+        "status": {"observedGeneration": 2, "conditions": [{"type": "Progressing", "status": "True"}]},
     })
 }
 

@@ -1,0 +1,246 @@
+//! Is the DaemonSet moving, does it serve, is something wrong? The conditions that upstream never writes (OPP-1).
+//!
+//! | type | `True` means |
+//! |---|---|
+//! | `Progressing` | pods are made or replaced, and something has happened within [`DEADLINE`] |
+//! | `Available` | every node that wants a daemon has one that is available; while it progresses, all but `maxUnavailable` |
+//! | `Degraded` | a person should look |
+//!
+//! 1. Each follows from the sums, the old conditions and the time. `lastTransitionTime` moves only with the status.
+//! 2. Messages hold counts that stand in the status anyway, so that a condition never causes a write of its own storm.
+//! 3. A node whose kubelet is silent cannot have a daemon that works, and is not waited for; the message says so.
+//! 4. Conditions of others stay as they are, in their places ([`merged`]).
+//!
+//! Kubernetes: none; `deployment/util` for the words where they fit.
+
+use crate::hold::Hold;
+use crate::plan::Event;
+use crate::tally::Tally;
+use crate::unseen::Refusal;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::{DaemonSetCondition, DaemonSetStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// Pods are made or replaced.
+pub const PROGRESSING: &str = "Progressing";
+/// It serves.
+pub const AVAILABLE: &str = "Available";
+/// Something is wrong.
+pub const DEGRADED: &str = "Degraded";
+
+/// How long nothing may happen before a rollout counts as stuck, and a pod may be waited for before it counts as broken.
+/// A Deployment's default `progressDeadlineSeconds`; not to be set, because it changes nothing that is done.
+pub const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long the server may refuse new pods before somebody should look: long enough for a quota that is being raised by
+/// the same script, or a webhook that restarts.
+pub const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+
+/// The reason of `Degraded` while [`Hold::Takeover`] holds; read again in the next plan.
+pub(crate) const TAKEOVER: &str = "TakeoverMismatch";
+
+const DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
+
+/// What the conditions are made from.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts<'a> {
+    pub(crate) tally: Tally,
+    pub(crate) hold: Option<Hold>,
+    /// Daemons that may be unavailable while it progresses.
+    pub(crate) max_unavailable: i32,
+    /// The newest of the waits for pods.
+    pub(crate) newest_wait: Option<Timestamp>,
+    /// Nodes whose wait is longer than [`DEADLINE`].
+    pub(crate) overdue: usize,
+    /// The server refuses pods that are needed.
+    pub(crate) refusal: Option<&'a Refusal>,
+    /// What is wrong with the DaemonSet itself: a reason and a text.
+    pub(crate) faults: Vec<(&'static str, String)>,
+    pub(crate) now: Timestamp,
+}
+
+/// A status, a reason and a message.
+type Finding = (bool, &'static str, String);
+
+/// Whether this status was written by us.
+pub(crate) fn are_ours(status: &DaemonSetStatus) -> bool {
+    get(Some(status), PROGRESSING).is_some()
+}
+
+/// The reason of the condition of this type.
+pub(crate) fn reason<'a>(status: &'a DaemonSetStatus, type_: &str) -> Option<&'a str> {
+    get(Some(status), type_)?.reason.as_deref()
+}
+
+/// All conditions: ours as these facts make them, and the others.
+pub(crate) fn conditions(old: Option<&DaemonSetStatus>, facts: &Facts<'_>) -> Vec<DaemonSetCondition> {
+    let progressing = facts.progressing(old);
+    let available = facts.available(old, progressing.0);
+    let ours = [(PROGRESSING, progressing), (AVAILABLE, available), (DEGRADED, facts.degraded())];
+    let ours = ours.map(|(type_, finding)| condition(get(old, type_), type_, finding, facts.now));
+    merged(old.and_then(|old| old.conditions.as_deref()).unwrap_or_default(), &ours)
+}
+
+/// The turn of `Degraded` is worth an event, which `kubectl describe` shows: it prints no conditions (ST-19).
+pub(crate) fn news(old: Option<&DaemonSetStatus>, facts: &Facts<'_>) -> Option<Event> {
+    let before = get(old, DEGRADED).filter(|before| before.status == "True");
+    match (before, facts.degraded()) {
+        (Some(before), (true, reason, _)) if before.reason.as_deref() == Some(reason) => None,
+        (_, (true, reason, message)) => Some(Event::warning(reason, message)),
+        (Some(_), (false, _, message)) => Some(Event::normal("Recovered", message)),
+        (None, (false, _, _)) => None,
+    }
+}
+
+/// `there` with ours in the places of their types, or at the end. Whatever else stands there stays.
+pub fn merged(there: &[DaemonSetCondition], ours: &[DaemonSetCondition]) -> Vec<DaemonSetCondition> {
+    let mut all = there.to_vec();
+    for new in ours.iter().filter(|new| [PROGRESSING, AVAILABLE, DEGRADED].contains(&new.type_.as_str())) {
+        match all.iter_mut().find(|condition| condition.type_ == new.type_) {
+            Some(old) => old.clone_from(new),
+            None => all.push(new.clone()),
+        }
+    }
+    all
+}
+
+/// Whether a condition of ours says something else than before.
+pub(crate) fn differ(old: Option<&DaemonSetStatus>, new: &DaemonSetStatus) -> bool {
+    let said = |status, type_| {
+        get(status, type_)
+            .map(|c: &DaemonSetCondition| (c.status.clone(), c.reason.clone(), c.message.clone()))
+    };
+    [PROGRESSING, AVAILABLE, DEGRADED].iter().any(|type_| said(old, type_) != said(Some(new), type_))
+}
+
+/// When time alone changes a condition: the next of these waits becomes too long, or the server's refusal.
+pub(crate) fn wakes(
+    mut waits: impl Iterator<Item = Timestamp>,
+    refusal: Option<&Refusal>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let later = |since: Timestamp, limit| since.checked_add(limit).ok().filter(|at| now < *at);
+    let wait = waits.find_map(|since| later(since, DEADLINE));
+    let refused = refusal.and_then(|refusal| later(refusal.since, PATIENCE));
+    wait.into_iter().chain(refused).min()
+}
+
+fn get<'a>(status: Option<&'a DaemonSetStatus>, type_: &str) -> Option<&'a DaemonSetCondition> {
+    status?.conditions.iter().flatten().find(|condition| condition.type_ == type_)
+}
+
+fn condition(
+    old: Option<&DaemonSetCondition>,
+    type_: &str,
+    (is_true, reason, message): Finding,
+    now: Timestamp,
+) -> DaemonSetCondition {
+    let status = if is_true { "True" } else { "False" };
+    let kept = old.filter(|old| old.status == status).and_then(|old| old.last_transition_time.clone());
+    let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    DaemonSetCondition {
+        type_: type_.to_string(),
+        status: status.to_string(),
+        reason: Some(reason.to_string()),
+        message: Some(message),
+        last_transition_time: kept.or(Some(Time(second))),
+    }
+}
+
+impl Facts<'_> {
+    fn progressing(&self, old: Option<&DaemonSetStatus>) -> Finding {
+        let Tally { desired, updated, available, current, .. } = self.tally;
+        let before = get(old, PROGRESSING);
+        // What was complete once does not move again because a pod breaks.
+        let moved =
+            before.is_none_or(|c| c.status == "True" || c.reason.as_deref() == Some(DEADLINE_EXCEEDED));
+        let (rolls, lacks) = (self.tally.outdated() > 0 && self.hold.is_none(), current < desired);
+        let waits = moved && self.tally.lacking() > 0;
+        let up_to_date = counted(updated, desired, "up to date");
+        match self.hold {
+            _ if (rolls || lacks || waits) && self.is_stuck() => {
+                let text =
+                    format!("{up_to_date}, and nothing has happened for {} minutes", DEADLINE.as_mins());
+                (false, DEADLINE_EXCEEDED, text)
+            }
+            _ if rolls => (true, "RollingOut", up_to_date),
+            _ if lacks => (true, "CreatingPods", counted(current, desired, "created")),
+            _ if waits => (true, "WaitingForPods", counted(available, desired, "available")),
+            Some(Hold::Takeover) => (false, TAKEOVER, up_to_date),
+            Some(Hold::Paused) if self.tally.outdated() > 0 => {
+                (false, "Paused", format!("{up_to_date}; paused"))
+            }
+            Some(Hold::OnDelete) if self.tally.outdated() > 0 => {
+                (false, "OnDelete", format!("{up_to_date}; the others are replaced when they are deleted"))
+            }
+            _ => (false, "Complete", up_to_date),
+        }
+    }
+
+    /// Nothing has just been done, and the newest of the waits is too long.
+    fn is_stuck(&self) -> bool {
+        let is_late = |since: Timestamp, limit| since.checked_add(limit).is_ok_and(|end| end <= self.now);
+        match (self.refusal, self.newest_wait) {
+            (Some(refusal), _) if self.tally.moving > 0 => is_late(refusal.since, DEADLINE),
+            (_, Some(since)) => self.tally.moving == 0 && is_late(since, DEADLINE),
+            (_, None) => false,
+        }
+    }
+
+    fn available(&self, old: Option<&DaemonSetStatus>, progresses: bool) -> Finding {
+        let Tally { desired, silent, available, .. } = self.tally;
+        let was = get(old, AVAILABLE).is_some_and(|condition| condition.status == "True");
+        let (lacking, max) = (self.tally.lacking(), self.max_unavailable);
+        let not_waited_for = match silent {
+            0 => String::new(),
+            silent => format!("; not waited for on nodes that are silent: {silent}"),
+        };
+        let text = counted(available, desired, "available") + &not_waited_for;
+        match () {
+            () if desired == 0 => (true, "NoNodes", text),
+            () if available == 0 && silent > 0 && lacking == 0 => (false, "NodesSilent", text),
+            () if lacking == 0 => (true, "AllAvailable", text),
+            () if was && progresses && lacking <= max => {
+                (true, "WithinBudget", format!("{text}; so many may be missing meanwhile: {max}"))
+            }
+            () => (false, "NotAllAvailable", text),
+        }
+    }
+
+    fn degraded(&self) -> Finding {
+        let mut found = self.faults.clone();
+        if self.hold == Some(Hold::Takeover) {
+            let text = "the controller before this one counted fewer outdated daemons: none is replaced until the \
+                        template changes";
+            found.push((TAKEOVER, text.to_string()));
+        }
+        let is_late = |refusal: &&Refusal| self.now.duration_since(refusal.since) >= PATIENCE;
+        if let Some(refusal) = self.refusal.filter(is_late) {
+            found.push(("FailedCreate", format!("the server refuses to create pods: {}", refusal.reason)));
+        }
+        if self.tally.failing > 0 {
+            let text = format!("nodes where the daemon fails again and again: {}", self.tally.failing);
+            found.push(("FailedPods", text));
+        }
+        if self.overdue > 0 {
+            let minutes = DEADLINE.as_mins();
+            let text =
+                format!("nodes that wait for their daemon for more than {minutes} minutes: {}", self.overdue);
+            found.push(("OverduePods", text));
+        }
+        let texts: Vec<&str> = found.iter().map(|(_, text)| text.as_str()).collect();
+        match found.first() {
+            Some((reason, _)) => (true, reason, texts.join("; ")),
+            None => (false, "AsExpected", "nothing is wrong".to_string()),
+        }
+    }
+}
+
+/// `2 of 3 daemons are available`.
+fn counted(some: i32, all: i32, what: &str) -> String {
+    match all {
+        0 => "no node wants a daemon".to_string(),
+        1 => format!("{some} of 1 daemon is {what}"),
+        all => format!("{some} of {all} daemons are {what}"),
+    }
+}

@@ -1,0 +1,75 @@
+//! Is there a reason to leave old pods alone, whatever the budget says?
+//!
+//! 1. `OnDelete`: an old pod goes when somebody deletes it (RU-1).
+//! 2. Paused by the annotation [`PAUSED_ANNOTATION`]: no old pod is replaced, and nothing else stops. A node that gets
+//!    its first daemon, or loses one, gets one of the newest template (KR-15): there is no other that it could be made
+//!    from, and a Deployment that is paused does the same when it is scaled. What a surge has begun on a node is ended.
+//! 3. Taken over (TK-5): the status was written by another controller, which knew of fewer old pods than we see. Then one
+//!    of us is wrong, and nothing is restarted until the template changes, which `kubectl rollout restart` is enough for.
+
+use crate::budget;
+use crate::conditions::{self, TAKEOVER};
+use crate::snapshot::{PAUSED_ANNOTATION, Subject};
+use crate::tally::Tally;
+use std::fmt;
+
+/// Why old pods stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// The update strategy says so.
+    OnDelete,
+    /// Somebody has paused the rollout.
+    Paused,
+    /// The controller before us saw fewer old pods.
+    Takeover,
+}
+
+/// Why old pods stay now, if they do.
+pub(crate) fn hold(subject: &Subject<'_>, tally: Tally) -> Option<Hold> {
+    if !budget::rolls(subject.spec) {
+        return Some(Hold::OnDelete);
+    }
+    if paused(subject) == Ok(true) {
+        return Some(Hold::Paused);
+    }
+    disagrees(subject, tally).then_some(Hold::Takeover)
+}
+
+/// Whether the rollout is paused; an error for a value that is neither `true` nor `false`, which pauses nothing.
+pub(crate) fn paused(subject: &Subject<'_>) -> Result<bool, String> {
+    let annotations = subject.daemon_set.metadata.annotations.as_ref();
+    match annotations.and_then(|annotations| annotations.get(PAUSED_ANNOTATION)).map(String::as_str) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(format!(
+            "the annotation {PAUSED_ANNOTATION} is {other:?}, which is neither \"true\" nor \"false\"; the rollout is \
+             not paused"
+        )),
+    }
+}
+
+/// TK-5. A status without our conditions is another controller's. Nodes that come back bring old pods with them only in
+/// a rollout; then a stop is a pity and no harm.
+fn disagrees(subject: &Subject<'_>, tally: Tally) -> bool {
+    let Some(status) = &subject.daemon_set.status else { return false };
+    if status.observed_generation.unwrap_or_default() != subject.generation {
+        return false;
+    }
+    if conditions::are_ours(status) {
+        return conditions::reason(status, conditions::DEGRADED) == Some(TAKEOVER) && tally.outdated() > 0;
+    }
+    let recorded = status.current_number_scheduled - status.updated_number_scheduled.unwrap_or_default();
+    tally.outdated() > recorded
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OnDelete => "it is replaced when somebody deletes it (OnDelete)",
+            Self::Paused => "the rollout is paused",
+            Self::Takeover => {
+                "the controller before this one did not think so, so it stays until the template changes"
+            }
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! One round with a known history: coverage, else rollout; then history's end and the status (MG-1.7…10).
+//!
+//! It reads the [`Book`] and no object, so that it costs as much as there is to do. Kubernetes: `updateDaemonSet`.
+
+use crate::book::{Book, Entry};
+use crate::budget::{self, Budget};
+use crate::conditions::{self, Facts};
+use crate::hold::{self, Hold};
+use crate::plan::{Action, Doing, Plan, Verdict};
+use crate::seats::{NodeName, Phase, Seat};
+use crate::snapshot::Subject;
+use crate::unseen::Unseen;
+use crate::work::{Doings, Work};
+use crate::{rollout, status};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// What a round is made from.
+#[derive(Debug)]
+pub(crate) struct Round<'r> {
+    pub(crate) subject: &'r Subject<'r>,
+    /// The hash for new pods.
+    pub(crate) hash: &'r str,
+    pub(crate) unseen: &'r Unseen,
+    pub(crate) now: Timestamp,
+}
+
+/// Which part of the round decides about old pods.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Stage {
+    /// Coverage has something to do, or the rollout cannot be told.
+    Coverage,
+    Held(Hold),
+    Rollout(Budget),
+}
+
+impl Round<'_> {
+    /// The plan without verdicts. `before` is done first; `drops` are old revisions, for a round that is quiet (RV-20).
+    /// Also tells what is to be said of each node, for [`Said::verdict`].
+    pub(crate) fn plan(
+        &self,
+        book: &Book,
+        before: Vec<Action>,
+        drops: impl FnOnce() -> Vec<Action>,
+    ) -> (Plan, Said) {
+        let hold = hold::hold(self.subject, book.tally());
+        let budget = budget::budget(self.subject.spec, book.desired());
+        let cover = book.coverage();
+        let (mut work, stage) = match (&budget, hold) {
+            _ if !cover.is_empty() => (cover, Stage::Coverage),
+            (_, Some(hold)) => (Work::default(), Stage::Held(hold)),
+            (Ok(budget), None) => (rollout::roll(book, *budget), Stage::Rollout(*budget)),
+            (Err(_), None) => (Work::default(), Stage::Coverage),
+        };
+        // RV-20: only when nothing can fail before it, and every pod of an older revision is seen.
+        let is_quiet = work.is_empty() && budget.is_ok() && self.unseen.expires(self.now).is_none();
+        let mut doings = work.doings();
+        let more = work.limit(&mut doings);
+        let mut plan = Plan { actions: before, more, ..Plan::default() };
+        for (node, removal) in &work.deletes {
+            if let Some((event, entry)) = &removal.failure {
+                plan.events.push(event.clone());
+                plan.backoff.push((node.to_string(), *entry));
+            }
+        }
+        plan.actions.extend(work.actions(self.subject, self.hash));
+        plan.actions.extend(if is_quiet { drops() } else { Vec::new() });
+        plan.problems.extend(budget.as_ref().err().map(ToString::to_string));
+        self.finish(book, hold, budget.ok(), &mut plan);
+        (plan, Said { doings, stage, more })
+    }
+
+    /// The status, and when to look again.
+    fn finish(&self, book: &Book, hold: Option<Hold>, budget: Option<Budget>, plan: &mut Plan) {
+        let old = self.subject.daemon_set.status.as_ref();
+        let tally = book.tally();
+        let refusal = self.unseen.refusal(self.now).filter(|_| tally.current < tally.desired);
+        let mut faults: Vec<_> =
+            plan.problems.iter().map(|text| ("InvalidUpdateStrategy", text.clone())).collect();
+        faults.extend(hold::paused(self.subject).err().map(|text| ("InvalidAnnotation", text)));
+        let facts = Facts {
+            tally,
+            hold,
+            max_unavailable: budget.map_or(0, Budget::unavailable),
+            newest_wait: book.waits().next_back(),
+            overdue: book.overdue(self.now),
+            refusal,
+            faults,
+            now: self.now,
+        };
+        plan.status = status::status(self.subject, tally, conditions::conditions(old, &facts));
+        plan.news = conditions::news(old, &facts).into_iter().collect();
+        if status::differs(self.subject, &plan.status) {
+            plan.actions.push(Action::WriteStatus(Box::new(plan.status.clone())));
+        }
+        let wakes = [
+            book.next_due(),
+            conditions::wakes(book.waits(), refusal, self.now),
+            self.unseen.expires(self.now),
+        ];
+        plan.wake_at = wakes.into_iter().flatten().min();
+    }
+}
+
+/// What the round has to say of nodes.
+#[derive(Debug)]
+pub(crate) struct Said {
+    doings: Doings,
+    stage: Stage,
+    more: bool,
+}
+
+impl Said {
+    /// The nodes about which something is done now, or would be.
+    pub(crate) fn acted(&self) -> impl Iterator<Item = &NodeName> {
+        self.doings.keys()
+    }
+
+    /// What is to be said of these nodes, if they are listed.
+    pub(crate) fn verdicts<'e>(
+        &self,
+        entries: impl Iterator<Item = (&'e NodeName, &'e Entry)>,
+    ) -> BTreeMap<String, Verdict> {
+        entries.filter_map(|(node, entry)| Some((node.to_string(), self.verdict(node, entry)?))).collect()
+    }
+
+    fn verdict(&self, node: &NodeName, entry: &Entry) -> Option<Verdict> {
+        let placement = entry.seat.placement.clone()?;
+        let doing = match self.doings.get(node) {
+            Some(Doing::NextBurst) => Some(Doing::NextBurst),
+            None if entry.duty.is_work() => Some(Doing::NextBurst),
+            done if self.stage == Stage::Coverage => entry.duty.doing.clone().or_else(|| done.cloned()),
+            done => done.cloned(),
+        };
+        let doing = doing.or_else(|| self.of_coverage(entry)).or_else(|| self.of_rollout(entry));
+        let doing = doing.unwrap_or_else(|| at_rest(&entry.seat));
+        Some(Verdict { placement, doing })
+    }
+
+    fn of_coverage(&self, entry: &Entry) -> Option<Doing> {
+        entry.duty.doing.clone()
+    }
+
+    fn of_rollout(&self, entry: &Entry) -> Option<Doing> {
+        let class = entry.class?;
+        match self.stage {
+            Stage::Coverage => None,
+            Stage::Rollout(budget) => rollout::waiting(&entry.seat, class, budget, self.more),
+            Stage::Held(why) => match class {
+                rollout::Class::Old { .. } => {
+                    let pod = rollout::old(&entry.seat)?.name.to_string();
+                    Some(Doing::OnHold { pod, why })
+                }
+                _ => None,
+            },
+        }
+    }
+}
+
+/// What is to be said where nothing is done.
+fn at_rest(seat: &Seat) -> Doing {
+    match seat.speaker() {
+        _ if seat.coming > 0 => Doing::Coming,
+        None => Doing::Nothing,
+        Some(first) => match seat.sitters.iter().find(|sitter| sitter.phase() != Phase::Ending) {
+            Some(live) => Doing::Serving { pod: live.name.to_string() },
+            None => Doing::WaitingForEnd { pod: first.name.to_string() },
+        },
+    }
+}
