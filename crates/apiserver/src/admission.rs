@@ -5,6 +5,7 @@
 //! of a new node (2.10.5), who asked for a certificate (7.6.1), and what a node agent may touch (7.5.4).
 //! Differs: the projected service-account token volume is not injected, because there is no TokenRequest yet (issue 4).
 
+mod mirror_pods;
 mod priority;
 
 use crate::Inner;
@@ -39,7 +40,7 @@ pub async fn create(server: &Inner, user: &User, kind: &Kind, object: &mut Value
         namespace_takes_new(server, kind, object).await?;
     }
     match (kind.group, kind.plural) {
-        ("", "pods") => pod(server, object).await?,
+        ("", "pods") => pod(server, user, object).await?,
         ("", "nodes") => node_taint(object),
         ("certificates.k8s.io", "certificatesigningrequests") => requester(user, object),
         ("scheduling.k8s.io", "priorityclasses") => {
@@ -92,15 +93,29 @@ async fn namespace_takes_new(server: &Inner, kind: &Kind, object: &Value) -> Res
     Err(error)
 }
 
-async fn pod(server: &Inner, pod: &mut Value) -> Result<(), ApiError> {
+async fn pod(server: &Inner, user: &User, pod: &mut Value) -> Result<(), ApiError> {
     // A mirror pod is a static pod's shadow; it takes no account (Kubernetes: serviceaccount admission).
-    let mirror = pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_string();
-    if !mirror {
+    let mut admitted = match mirror_pods::is_mirror(pod) {
+        true => mirror_pods::by_anybody(pod),
+        false => Ok(()),
+    };
+    if let Some(node) = user.node() {
+        admitted = mirror_pods::by_node(node, &node_uid(server, node).await?, pod).and(admitted);
+    }
+    admitted.map_err(|why| pod_forbidden(pod, why))?;
+    if !mirror_pods::is_mirror(pod) {
         service_account(server, pod).await?;
     }
     priority::of_pod(server, pod).await?;
     default_tolerations(pod);
     Ok(())
+}
+
+/// Empty, if there is no such node: no owner reference has that.
+async fn node_uid(server: &Inner, node: &str) -> Result<String, ApiError> {
+    let Some(kind) = find("", "v1", "nodes") else { return Ok(String::new()) };
+    let found = server.read(kind, "", node).await?;
+    Ok(found.map(|(node, _)| text(&node, "uid").to_string()).unwrap_or_default())
 }
 
 async fn service_account(server: &Inner, pod: &mut Value) -> Result<(), ApiError> {
@@ -207,7 +222,8 @@ fn node_agent(
             refuse(format!("node {node:?} is not allowed to modify node {name:?}"))
         }
         ("", "nodes", _) => node_itself(node, new, old).or_else(refuse),
-        ("", "pods", Touch::Create) => mirror_pod(node, new).or_else(refuse),
+        // Looked at before: [`mirror_pods`].
+        ("", "pods", Touch::Create) => Ok(()),
         ("", "pods", _) => match old.is_some_and(|pod| pod["spec"]["nodeName"] == node) {
             true => Ok(()),
             false => refuse(format!("node {node:?} can only touch pods with spec.nodeName set to itself")),
@@ -269,18 +285,6 @@ fn node_may_label(key: &str) -> bool {
     }
     let reserved = below("kubernetes.io") || below("k8s.io");
     !reserved || KNOWN.contains(&key) || below("kubelet.kubernetes.io") || below("node.kubernetes.io")
-}
-
-fn mirror_pod(node: &str, pod: &Value) -> Result<(), String> {
-    if !pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_string() {
-        return Err(format!(
-            "pod does not have \"kubernetes.io/config.mirror\" annotation, node {node:?} can only create mirror pods"
-        ));
-    }
-    match pod["spec"]["nodeName"] == node {
-        true => Ok(()),
-        false => Err(format!("node {node:?} can only create pods with spec.nodeName set to itself")),
-    }
 }
 
 #[cfg(test)]

@@ -188,6 +188,7 @@ mod tests {
 
     #[test]
     fn a_mirror_is_its_nodes_and_names_what_runs() {
+        // OW-13: a controller reference, so that no controller adopts it.
         let manifest = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"},
             "spec": {"containers": [{"name": "c", "image": "i"}]}}"#;
         let pod = parse(manifest.as_bytes(), "n1", Timestamp::UNIX_EPOCH).unwrap();

@@ -66,6 +66,24 @@ async fn a_node_agent_lives_within_its_node() {
         403,
         "configmaps \"of-b\" is forbidden: User \"system:node:n1\" cannot get resource \"configmaps\" in API group \"\" in the namespace \"default\": no relationship found between node 'n1' and this object",
     );
+    let uid = api.get("/api/v1/nodes/n1").await.json["metadata"]["uid"].clone();
+    let mut mirror = pod("static-n1", "n1");
+    let pods = "POST /api/v1/namespaces/default/pods";
+    assert_eq!(n1.call(pods, mirror.clone()).await.code, 403);
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "h"});
+    let owner = json!({"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": uid, "controller": true});
+    mirror["metadata"]["ownerReferences"] = json!([owner]);
+    mirror["spec"]["volumes"] = json!([{"name": "v", "configMap": {"name": "of-b"}}]);
+    expect(
+        &n1.call(pods, mirror.clone()).await,
+        403,
+        "pods \"static-n1\" is forbidden: node \"n1\" can not create pods that reference configmaps",
+    );
+    mirror["spec"]["volumes"] = json!([]);
+    let made = n1.call(pods, mirror).await;
+    assert_eq!((made.code, &made.json["spec"]["serviceAccountName"]), (201, &Value::Null), "{}", made.text);
+    let end = "DELETE /api/v1/namespaces/default/pods/static-n1";
+    assert_eq!(n1.call(end, json!({"gracePeriodSeconds": 0})).await.code, 200);
     let ready = json!({"status": {"phase": "Running"}});
     assert_eq!(n1.call("PATCH /api/v1/namespaces/default/pods/a/status", ready.clone()).await.code, 200);
     assert_eq!(n1.call("PATCH /api/v1/namespaces/default/pods/b/status", ready).await.code, 403);

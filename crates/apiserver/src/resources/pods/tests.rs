@@ -250,3 +250,23 @@ fn tokens_need_an_account_and_mirrors_a_node() {
     mirror["metadata"]["annotations"] = json!({MIRROR: "x"});
     assert_eq!(fields(&Pods.validate_create(&mirror)), ["metadata.annotations[kubernetes.io/config.mirror]"]);
 }
+
+#[test]
+fn a_pod_is_a_mirror_for_its_whole_life() {
+    let with = |value: Option<&str>| {
+        let mut pod = pod();
+        pod["spec"]["nodeName"] = json!("n1");
+        pod["metadata"]["annotations"] = value.map_or(json!({}), |value| json!({MIRROR: value}));
+        pod
+    };
+    let check = |old: Option<&str>, new: Option<&str>, expected: &str| {
+        let errors = Pods.validate_update(&with(new), &with(old));
+        let found: Vec<&str> = errors.iter().map(|error| error.detail.as_str()).collect();
+        assert!(found.iter().all(|text| *text == expected), "{found:?}");
+        assert_eq!(found.is_empty(), expected.is_empty(), "{old:?} {new:?}");
+    };
+    check(Some("a"), Some("a"), "");
+    check(Some("a"), Some("b"), "may not remove or update mirror pod annotation");
+    check(Some("a"), None, "may not remove or update mirror pod annotation");
+    check(None, Some("a"), "may not add mirror pod annotation");
+}

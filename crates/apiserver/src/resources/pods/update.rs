@@ -4,6 +4,7 @@
 //! Kubernetes: `core/validation.ValidatePodUpdate`.
 //! Differs: node selectors of gated pods are frozen too; the text shows no Go diff behind its first line.
 
+use super::MIRROR;
 use crate::error::FieldError;
 use crate::resources::fields::{int, items, items_mut, keep, remove, text};
 use crate::resources::pod_template::tolerations;
@@ -18,6 +19,7 @@ const LISTS: &[&str] = &["containers", "initContainers"];
 
 /// Every broken rule of a change.
 pub fn validate(errors: &mut Vec<FieldError>, new: &Value, old: &Value) {
+    validate_mirror(errors, new, old);
     let (new, old) = (&new["spec"], &old["spec"]);
     for list in LISTS {
         if items(new, list).len() != items(old, list).len() {
@@ -31,6 +33,17 @@ pub fn validate(errors: &mut Vec<FieldError>, new: &Value, old: &Value) {
     if !same(&set_aside(new, old), old) {
         errors.push(FieldError::forbidden("spec", FROZEN));
     }
+}
+
+/// A pod is a mirror for its whole life, or never. Kubernetes: `ValidatePodSpecificAnnotationUpdates`.
+fn validate_mirror(errors: &mut Vec<FieldError>, new: &Value, old: &Value) {
+    let mirror = |pod: &Value| pod["metadata"]["annotations"][MIRROR].as_str().map(str::to_string);
+    let detail = match (mirror(old), mirror(new)) {
+        (before, after) if before == after => return,
+        (Some(_), _) => "may not remove or update mirror pod annotation",
+        (None, _) => "may not add mirror pod annotation",
+    };
+    errors.push(FieldError::forbidden(format!("metadata.annotations[{MIRROR}]"), detail));
 }
 
 fn validate_deadline(errors: &mut Vec<FieldError>, new: &Value, old: &Value) {
