@@ -34,7 +34,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Kinds that this loop reads.
-pub(crate) const READS: &[Watched] = &[Watched::Nodes, Watched::Pods, Watched::Budgets];
+pub(crate) const READS: &[Watched] = &[Watched::Nodes, Watched::Pods, Watched::Budgets, Watched::Namespaces];
 
 /// Bindings, condition writes and evictions in flight.
 const CALLS_MAX: usize = 64;
@@ -71,6 +71,8 @@ impl Loop {
         });
         let this = self.clone();
         caches.budgets.listen(move |change| this.state().budget_changed(change));
+        let this = self.clone();
+        caches.namespaces.listen(move |change| this.state().namespace_changed(change));
     }
 
     async fn schedule(&self) -> Infallible {

@@ -16,7 +16,8 @@ pub use budget::{Budget, Tally};
 pub use node::NodeState;
 pub use placed::{DISRUPTION_TARGET, Ending, PREEMPTION_BY_SCHEDULER, Placed, Standing};
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use crate::terms::{Labels, NO_LABELS};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use objects::key::ObjectKey;
 use placed::uid_of;
@@ -31,7 +32,11 @@ pub struct Cluster {
     pods: BTreeMap<ObjectKey, Arc<Placed>>,
     /// Where each pod waits that was promised a node.
     nominated: BTreeMap<ObjectKey, Arc<Placed>>,
+    /// Pods on nodes that want something of other pods.
+    bonded: BTreeMap<ObjectKey, Arc<Placed>>,
     budgets: BTreeMap<ObjectKey, Budget>,
+    /// Labels of namespaces.
+    namespaces: BTreeMap<String, Labels>,
     /// Nodes that have a Node object.
     known: usize,
 }
@@ -55,6 +60,22 @@ impl Cluster {
         let Some(state) = self.nodes.get_mut(name) else { return };
         self.known -= usize::from(state.unset());
         self.drop_if_empty(name);
+    }
+
+    /// Takes a namespace in, or its newer version.
+    pub fn set_namespace(&mut self, namespace: &Namespace) {
+        let Some(name) = namespace.metadata.name.clone() else { return };
+        self.namespaces.insert(name, namespace.metadata.labels.clone().unwrap_or_default());
+    }
+
+    /// A namespace is gone.
+    pub fn remove_namespace(&mut self, name: &str) {
+        self.namespaces.remove(name);
+    }
+
+    /// A namespace's labels; of one that is not known (yet), none.
+    pub fn namespace_labels(&self, name: &str) -> &Labels {
+        self.namespaces.get(name).unwrap_or(&NO_LABELS)
     }
 
     /// Takes a budget in, or its newer version.
@@ -104,9 +125,9 @@ impl Cluster {
         }
     }
 
-    /// Promises a waiting pod the room that is about to be made on a node.
+    /// Promises a waiting pod the room that is about to be made on a node. One that has a node waits for nothing.
     pub fn nominate(&mut self, pod: &Pod, node: &str) {
-        if let Some(key) = key_of(pod) {
+        if let Some(key) = key_of(pod).filter(|key| !self.pods.contains_key(key)) {
             self.promise(key, Placed::new(pod, node, Standing::Assumed));
         }
     }
@@ -162,6 +183,24 @@ impl Cluster {
         self.nominated.get(key)
     }
 
+    /// Pods on nodes that want something of other pods.
+    pub fn bonded(&self) -> &BTreeMap<ObjectKey, Arc<Placed>> {
+        &self.bonded
+    }
+
+    /// The pods that `state` has (1) or lacks (-1) of those that stand on this node.
+    pub fn difference<'a>(&'a self, state: &'a NodeState) -> Vec<(i64, &'a ObjectKey, &'a Arc<Placed>)> {
+        let name = state.object().and_then(|node| node.metadata.name.as_deref()).unwrap_or_default();
+        let Some((_, now)) = self.node(name).filter(|(_, now)| !std::ptr::eq(*now, state)) else {
+            return Vec::new();
+        };
+        let beyond = |one: &'a NodeState, other: &'a NodeState, sign: i64| {
+            let beyond = one.pods().iter().filter(|(key, _)| !other.pods().contains_key(*key));
+            beyond.map(move |(key, placed)| (sign, key, placed))
+        };
+        beyond(state, now, 1).chain(beyond(now, state, -1)).collect()
+    }
+
     fn place(&mut self, key: ObjectKey, mut placed: Placed) {
         if let Some(before) = self.pods.get(&key) {
             // Until the watch shows the deletion that we asked for.
@@ -176,12 +215,16 @@ impl Cluster {
         self.remove_pod(&key);
         let placed = Arc::new(placed);
         self.nodes.entry(placed.node.clone()).or_default().take(key.clone(), placed.clone());
+        if placed.terms.is_some() {
+            self.bonded.insert(key.clone(), placed.clone());
+        }
         self.pods.insert(key, placed);
     }
 
     /// The other way round.
     fn lift(&mut self, key: &ObjectKey) {
         let Some(placed) = self.pods.remove(key) else { return };
+        self.bonded.remove(key);
         if let Some(state) = self.nodes.get_mut(&placed.node) {
             state.release(key);
         }
@@ -216,6 +259,9 @@ impl Cluster {
         let Some(placed) = self.pods.get_mut(key) else { return };
         let changed = Arc::new(Placed { ending, ..Placed::clone(placed) });
         *placed = changed.clone();
+        if let Some(bonded) = self.bonded.get_mut(key) {
+            *bonded = changed.clone();
+        }
         if let Some(state) = self.nodes.get_mut(&changed.node) {
             state.pods.insert(key.clone(), changed);
         }

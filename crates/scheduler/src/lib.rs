@@ -11,8 +11,8 @@
 //! 4. Where no node takes a pod, the answer says who has to go so that one does ([`preempt`]); the pod then waits with
 //!    the promise of that node, and is looked at there first.
 //!
-//! Kubernetes: pkg/scheduler/schedule_one.go. Not here yet: volumes, affinity between pods, topology spread
-//! constraints, resource claims.
+//! Kubernetes: pkg/scheduler/schedule_one.go. Not here: volumes with a place, and resource claims, because
+//! the API server has neither.
 
 pub mod cluster;
 pub mod demand;
@@ -20,6 +20,7 @@ pub mod filter;
 pub mod preempt;
 pub mod queue;
 pub mod score;
+pub mod terms;
 pub mod why;
 
 pub use cluster::Cluster;
@@ -27,7 +28,9 @@ pub use why::{Nomination, Unschedulable};
 
 use cluster::NodeState;
 use demand::Demand;
+use filter::inter_pod_affinity::Around;
 use filter::node_affinity::{Eligible, eligible};
+use filter::pod_topology_spread::Constraint;
 use filter::{Plugin, Refusal};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use objects::key::ObjectKey;
@@ -61,13 +64,19 @@ pub struct Asking<'a> {
     pub demand: Demand,
     /// Whom it asks.
     pub cluster: &'a Cluster,
+    /// What other pods mean to it.
+    pub around: Around<'a>,
+    /// How it must be spread.
+    pub spread: Vec<Constraint>,
 }
 
 impl<'a> Asking<'a> {
     /// Reads a pod. None without a spec: such a pod asks for nothing and cannot run.
     pub fn read(pod: &'a Pod, cluster: &'a Cluster) -> Option<Self> {
-        let key = ObjectKey::of(&pod.metadata);
-        Some(Self { pod, key, spec: pod.spec.as_ref()?, demand: Demand::of(pod), cluster })
+        let (key, spec) = (ObjectKey::of(&pod.metadata), pod.spec.as_ref()?);
+        let around = Around::of(pod, cluster);
+        let spread = Constraint::all_of(pod, spec, cluster, "DoNotSchedule");
+        Some(Self { pod, key, spec, demand: Demand::of(pod), cluster, around, spread })
     }
 
     /// The promised node, if it takes the pod now. Kubernetes: `evaluateNominatedNode`.

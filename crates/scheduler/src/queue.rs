@@ -60,9 +60,11 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Asleep {
     by_time: BTreeSet<(Timestamp, ObjectKey)>,
-    /// Those who name their nodes.
+    /// Those who name their nodes, and wait for nothing that happens elsewhere.
     by_node: BTreeMap<String, BTreeSet<ObjectKey>>,
     anywhere: BTreeSet<ObjectKey>,
+    /// Those who were refused for pods of other nodes.
+    around: BTreeSet<ObjectKey>,
 }
 
 /// A pod that is to be tried now.
@@ -177,7 +179,7 @@ impl Queue {
             }
         }
         let mut woken = Vec::new();
-        for key in self.asleep.within_reach_of(event.node()) {
+        for key in self.asleep.within_reach_of(event) {
             if let Some(waiting) = self.waiting.get(key)
                 && let Place::Unschedulable { since, why } = &waiting.place
                 && event.concerns(&waiting.interest, why)
@@ -269,7 +271,8 @@ impl Queue {
     fn sleep(&mut self, key: &ObjectKey, why: Unschedulable, now: Timestamp) {
         self.leave(key);
         if let Some(waiting) = self.waiting.get_mut(key) {
-            self.asleep.insert(key, now, &waiting.interest);
+            let looks_around = why.refused_by.iter().any(|plugin| plugin.looks_around());
+            self.asleep.insert(key, now, &waiting.interest, looks_around);
             waiting.place = Place::Unschedulable { since: now, why };
         }
     }
@@ -302,9 +305,10 @@ impl Queue {
 }
 
 impl Asleep {
-    fn insert(&mut self, key: &ObjectKey, since: Timestamp, interest: &Interest) {
+    fn insert(&mut self, key: &ObjectKey, since: Timestamp, interest: &Interest, looks_around: bool) {
         self.by_time.insert((since, key.clone()));
         match &interest.pins {
+            _ if looks_around => drop(self.around.insert(key.clone())),
             Eligible::Named(nodes) => nodes.iter().for_each(|node| {
                 self.by_node.entry(node.clone()).or_default().insert(key.clone());
             }),
@@ -315,6 +319,7 @@ impl Asleep {
     fn remove(&mut self, key: &ObjectKey, since: Timestamp, interest: &Interest) {
         self.by_time.remove(&(since, key.clone()));
         self.anywhere.remove(key);
+        self.around.remove(key);
         if let Eligible::Named(nodes) = &interest.pins {
             for node in nodes {
                 let Some(keys) = self.by_node.get_mut(node) else { continue };
@@ -326,10 +331,15 @@ impl Asleep {
         }
     }
 
-    fn within_reach_of<'a>(&'a self, node: Option<&str>) -> Box<dyn Iterator<Item = &'a ObjectKey> + 'a> {
-        match node {
-            Some(node) => Box::new(self.by_node.get(node).into_iter().flatten().chain(&self.anywhere)),
-            None => Box::new(self.by_time.iter().map(|(_, key)| key)),
+    fn within_reach_of<'a>(&'a self, event: &ClusterEvent) -> Box<dyn Iterator<Item = &'a ObjectKey> + 'a> {
+        match (event, event.node()) {
+            // One pod more helps only those who look around.
+            (ClusterEvent::PodPlaced { .. }, _) => Box::new(self.around.iter()),
+            (_, Some(node)) => {
+                let here = self.by_node.get(node).into_iter().flatten();
+                Box::new(here.chain(&self.anywhere).chain(&self.around))
+            }
+            (_, None) => Box::new(self.by_time.iter().map(|(_, key)| key)),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Golden cases: each `cases/<name>.yaml` has nodes, budgets, pods that stand there and pods that ask; `<name>.decision`
+//! Golden cases: each `cases/<name>.yaml` has nodes, namespaces, budgets, pods that stand there and pods that ask; `<name>.decision`
 //! has the answers. Among those that ask, a pod that has a node or has ended is news, not a question. `UPDATE_CASES=1 cargo test -p scheduler --test cases` writes the answers anew: read the diff.
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use scheduler::preempt::Eviction;
 use scheduler::{Cluster, Decision, Nomination, pick};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 struct Case {
     #[serde(default)]
     nodes: Vec<Node>,
+    #[serde(default)]
+    namespaces: Vec<Namespace>,
     #[serde(default)]
     budgets: Vec<PodDisruptionBudget>,
     #[serde(default)]
@@ -55,6 +57,7 @@ fn check(path: &Path) -> bool {
 fn decide(case: Case) -> String {
     let mut cluster = Cluster::new();
     case.nodes.into_iter().for_each(|node| cluster.set_node(Arc::new(node)));
+    case.namespaces.iter().for_each(|namespace| cluster.set_namespace(namespace));
     case.budgets.iter().for_each(|budget| cluster.set_budget(budget));
     case.pods.iter().for_each(|pod| cluster.add_pod(pod));
     let mut answer = String::new();

@@ -35,6 +35,10 @@ struct PodSketch {
     tolerates: bool,
     pin: Option<u8>,
     priority: i32,
+    /// It keeps away from pods of this kind; its own kind is `number % 3`.
+    avoids: Option<u8>,
+    /// Its kind is to be spread over the zones.
+    spread: bool,
 }
 
 impl PodSketch {
@@ -47,20 +51,27 @@ impl PodSketch {
         let ports = self.port.map(|port| json!([{"containerPort": 80, "hostPort": 8000 + u32::from(port)}]));
         let container = json!({"name": "c", "ports": ports, "resources": {"requests": {"cpu": format!("{}m", u32::from(self.cpu) * 100)}}});
         let tolerations = if self.tolerates { json!([{"operator": "Exists"}]) } else { Value::Null };
-        let terms = |node: u8| {
+        let kind = |kind: u8| json!({"matchLabels": {"kind": kind.to_string()}});
+        let pin = self.pin.map(|node: u8| {
             let fields = json!([{"key": "metadata.name", "operator": "In", "values": [format!("n{node}")]}]);
             let required = json!({"nodeSelectorTerms": [{"matchFields": fields}]});
-            json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}})
-        };
+            json!({"requiredDuringSchedulingIgnoredDuringExecution": required})
+        });
+        let apart = self.avoids.map(|avoided| {
+            let term = json!({"topologyKey": "zone", "labelSelector": kind(avoided)});
+            json!({"requiredDuringSchedulingIgnoredDuringExecution": [term]})
+        });
+        let spread = json!([{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": kind(self.number % 3)}]);
         let spec = json!({
             "containers": [container],
             "nodeName": self.node.map(|node| format!("n{node}")),
             "tolerations": tolerations,
-            "affinity": self.pin.map(terms),
+            "affinity": {"nodeAffinity": pin, "podAntiAffinity": apart},
+            "topologySpreadConstraints": if self.spread { spread } else { Value::Null },
             "priority": self.priority,
         });
-        let metadata =
-            json!({"name": format!("p{}", self.number), "namespace": "d", "uid": format!("u{}", self.uid)});
+        let metadata = json!({"name": format!("p{}", self.number), "namespace": "d", "uid": format!("u{}", self.uid), "labels": {"kind": (self.number % 3).to_string()}});
         serde_json::from_value(json!({"metadata": metadata, "spec": spec, "status": {"phase": self.phase}}))
             .unwrap()
     }
@@ -70,7 +81,8 @@ fn node(number: u8, cpu: u8, tainted: bool, pods: u8) -> Arc<Node> {
     let taints = if tainted { json!([{"key": "t", "effect": "NoSchedule"}]) } else { Value::Null };
     let allocatable =
         json!({"cpu": format!("{}m", u32::from(cpu) * 100), "memory": "1Gi", "pods": pods.to_string()});
-    let value = json!({"metadata": {"name": format!("n{number}")}, "spec": {"taints": taints}, "status": {"allocatable": allocatable}});
+    let labels = json!({"zone": (number % 3).to_string()});
+    let value = json!({"metadata": {"name": format!("n{number}"), "labels": labels}, "spec": {"taints": taints}, "status": {"allocatable": allocatable}});
     Arc::new(serde_json::from_value(value).unwrap())
 }
 
@@ -84,8 +96,10 @@ fn sketch() -> impl Strategy<Value = PodSketch> {
         any::<bool>(),
         proptest::option::weighted(0.3, 0..NODES + 1),
     );
-    (who, what, 0..3i32).prop_map(|((number, uid, node), (cpu, port, phase, tolerates, pin), priority)| {
-        PodSketch { number, uid, node, cpu, port, phase, tolerates, pin, priority }
+    let bonds = (proptest::option::weighted(0.2, 0..3u8), proptest::bool::weighted(0.2));
+    (who, what, 0..3i32, bonds).prop_map(|(who, what, priority, (avoids, spread))| {
+        let ((number, uid, node), (cpu, port, phase, tolerates, pin)) = (who, what);
+        PodSketch { number, uid, node, cpu, port, phase, tolerates, pin, priority, avoids, spread }
     })
 }
 
@@ -147,6 +161,7 @@ impl Model {
                 self.pods.insert(sketch.number, (sketch.pod(), format!("n{node}"), true));
                 self.nominated.remove(&sketch.number);
             }
+            Step::Nominate(sketch, _) if self.pods.contains_key(&sketch.number) => {}
             Step::Nominate(sketch, node) => {
                 self.nominated.insert(sketch.number, (sketch.waiting(), format!("n{node}")));
             }
@@ -250,16 +265,20 @@ proptest! {
         cluster.nominate(&pod, &eviction.node);
         eviction.victims.iter().for_each(|victim| cluster.evict(&victim.key));
         eviction.displaced.iter().for_each(|key| cluster.end_nomination(key));
-        // Meanwhile it evicts nobody else, and nobody of its importance or less takes the room.
+        // Meanwhile it evicts nobody else.
         match pick(&pod, &cluster) {
             Decision::Unschedulable(why) => prop_assert_eq!(why.nomination, Nomination::Unchanged),
+            // Pods that leave do not count for the spread, and so another node may do.
+            Decision::Node(_) if asked.spread => return Ok(()),
             other => prop_assert!(false, "{other:?}"),
         }
         eviction.victims.iter().for_each(|victim| cluster.remove_pod(&victim.key));
-        let mut rival = asked.clone();
-        rival.number = 201;
-        if pick(&rival.pod(), &cluster) == Decision::Node(eviction.node.clone()) {
-            cluster.assume(&rival.pod(), &eviction.node);
+        // Nobody who is not more important takes the room. (From another node of the zone somebody could, as upstream.)
+        if !asked.spread && asked.avoids.is_none() {
+            let rival = PodSketch { number: 201, ..asked.clone() }.pod();
+            if let Decision::Node(node) = pick(&rival, &cluster) {
+                cluster.assume(&rival, &node);
+            }
         }
         prop_assert_eq!(pick(&pod, &cluster), Decision::Node(eviction.node));
     }

@@ -7,7 +7,7 @@
 
 use crate::caches::Change;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use objects::key::ObjectKey;
 use objects::pod;
@@ -32,7 +32,9 @@ impl State {
         let attempt = self.waiting.pop(now)?;
         let decision = pick(&attempt.pod, &self.cluster);
         match &decision {
-            Decision::Node(node) => self.cluster.assume(&attempt.pod, node),
+            Decision::Node(node) => {
+                self.change_pod(&attempt.key, now, |cluster| cluster.assume(&attempt.pod, node))
+            }
             Decision::Unschedulable(why) => {
                 self.waiting.failed(&attempt.key, why.clone(), now);
                 self.nominate(&attempt, &why.nomination, now);
@@ -84,7 +86,11 @@ impl State {
                     self.waiting.wake(&event, now);
                 }
             }
-            (Some(old), None) => self.cluster.remove_node(objects::node::name(old)),
+            (Some(old), None) => {
+                let node = objects::node::name(old).to_string();
+                self.cluster.remove_node(&node);
+                self.waiting.wake(&ClusterEvent::NodeRemoved { node }, now);
+            }
             (None, None) => {}
         }
     }
@@ -113,6 +119,14 @@ impl State {
         match change.new {
             Some(new) => self.cluster.set_budget(new),
             None => self.cluster.remove_budget(&change.key()),
+        }
+    }
+
+    /// A watch tells of a namespace, whose labels terms of pods select.
+    pub(super) fn namespace_changed(&mut self, change: &Change<'_, Namespace>) {
+        match change.new {
+            Some(new) => self.cluster.set_namespace(new),
+            None => self.cluster.remove_namespace(&change.key().name),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A pod on a node: what of it the decisions about other pods read.
 
 use crate::demand::Demand;
+use crate::terms::Terms;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use objects::pod;
@@ -22,6 +23,8 @@ pub struct Placed {
     pub owner: Option<String>,
     /// For the selectors of budgets and of other pods.
     pub labels: BTreeMap<String, String>,
+    /// What it wants of other pods.
+    pub terms: Option<Terms>,
     /// What it takes.
     pub demand: Demand,
     /// When its node began with it; none if that is still to come.
@@ -61,6 +64,7 @@ impl Placed {
             uid: uid_of(pod).into(),
             owner: controller.map(|owner| owner.uid.clone()),
             labels: pod.metadata.labels.clone().unwrap_or_default(),
+            terms: Terms::of(pod),
             demand: Demand::of(pod),
             started: started.map(|time| time.0),
             ending: Ending::of(pod),

@@ -33,6 +33,16 @@ pub enum ClusterEvent {
         /// What it had, and where.
         pod: Arc<Placed>,
     },
+    /// A pod got a node, or other labels: others may want to be near it, or it evens out how they are spread.
+    PodPlaced {
+        /// What it has, and where.
+        pod: Arc<Placed>,
+    },
+    /// A node is gone, and with it perhaps the emptiest place of a spread.
+    NodeRemoved {
+        /// Its name.
+        node: String,
+    },
     /// The waiting pod itself changed while it was tried.
     PodChanged,
 }
@@ -74,19 +84,24 @@ impl ClusterEvent {
     }
 
     /// What the difference between two states of one pod means for those who wait.
-    pub fn of_pod(before: Option<&Arc<Placed>>, after: Option<&Arc<Placed>>) -> Option<Self> {
-        let before = before?;
-        let stays = |after: &Arc<Placed>| {
+    pub fn of_pod(before: Option<&Arc<Placed>>, after: Option<&Arc<Placed>>) -> Vec<Self> {
+        let same = before.zip(after).is_some_and(|(before, after)| {
             (&after.node, &after.demand, &after.labels) == (&before.node, &before.demand, &before.labels)
-        };
-        (!after.is_some_and(stays)).then(|| Self::PodRemoved { pod: before.clone() })
+        });
+        if same {
+            return Vec::new();
+        }
+        let removed = before.map(|pod| Self::PodRemoved { pod: pod.clone() });
+        removed.into_iter().chain(after.map(|pod| Self::PodPlaced { pod: pod.clone() })).collect()
     }
 
     /// The node where it happened; none if that is everywhere.
     pub fn node(&self) -> Option<&str> {
         match self {
-            Self::NodeAdded { node } | Self::NodeChanged { node, .. } => Some(node),
-            Self::PodRemoved { pod } => Some(&pod.node),
+            Self::NodeAdded { node } | Self::NodeRemoved { node } | Self::NodeChanged { node, .. } => {
+                Some(node)
+            }
+            Self::PodRemoved { pod } | Self::PodPlaced { pod } => Some(&pod.node),
             Self::PodChanged => None,
         }
     }
@@ -97,24 +112,28 @@ impl ClusterEvent {
             (Some(node), Eligible::Named(names)) => names.contains(node),
             _ => true,
         };
-        let helps = |plugin: &Plugin| self.is_read_by(*plugin, waiting, why);
-        here && (why.refused_by.is_empty() || why.refused_by.iter().any(helps))
+        let helps =
+            |plugin: &Plugin| (here || plugin.looks_around()) && self.is_read_by(*plugin, waiting, why);
+        (here && why.refused_by.is_empty()) || why.refused_by.iter().any(helps)
     }
 
     fn is_read_by(&self, plugin: Plugin, waiting: &Interest, why: &Unschedulable) -> bool {
         match self {
             Self::NodeAdded { .. } | Self::PodChanged => true,
+            Self::NodeRemoved { .. } => plugin == Plugin::PodTopologySpread,
+            Self::PodPlaced { .. } => plugin.looks_around(),
             Self::PodRemoved { pod } => match plugin {
                 Plugin::NodePorts => frees_port(pod, &waiting.demand),
                 Plugin::NodeResourcesFit => {
                     frees_resource(pod, &waiting.demand) || why.reasons.contains_key(TOO_MANY_PODS)
                 }
-                _ => false,
+                plugin => plugin.looks_around(),
             },
             Self::NodeChanged { changes, .. } => match plugin {
                 Plugin::NodeUnschedulable => changes.unschedulable,
                 Plugin::TaintToleration => changes.taints,
-                Plugin::NodeAffinity => changes.labels,
+                Plugin::NodeAffinity | Plugin::InterPodAffinity => changes.labels,
+                Plugin::PodTopologySpread => changes.labels || changes.taints,
                 Plugin::NodeResourcesFit => changes.allocatable,
                 Plugin::NodeName | Plugin::NodePorts => false,
             },

@@ -47,7 +47,7 @@ fn removed(node: &str, mut spec: serde_json::Value) -> ClusterEvent {
     spec["nodeName"] = node.into();
     let mut cluster = crate::Cluster::new();
     cluster.add_pod(&pod("gone", spec));
-    ClusterEvent::of_pod(cluster.placed(&key("gone")), None).unwrap()
+    ClusterEvent::of_pod(cluster.placed(&key("gone")), None).remove(0)
 }
 
 fn node_changed(node: &str, changes: NodeChanges) -> ClusterEvent {
@@ -135,6 +135,26 @@ fn the_end_of_a_pod_wakes_those_who_lack_what_it_had() {
     check_hint(Plugin::NodeResourcesFit, asks("cpu"), asks("memory"), false);
     check_hint(Plugin::NodeResourcesFit, asks("example.com/gpu"), asks("cpu"), false);
     check_hint(Plugin::TaintToleration, asks("cpu"), asks("cpu"), false);
+}
+
+#[test]
+fn a_pod_that_comes_wakes_those_who_look_around_even_if_they_are_pinned_elsewhere() {
+    let ClusterEvent::PodRemoved { pod } = removed("n2", json!({"containers": []})) else { unreachable!() };
+    let placed = ClusterEvent::of_pod(None, Some(&pod)).remove(0);
+    for (plugin, expected) in [
+        (Plugin::InterPodAffinity, true),
+        (Plugin::PodTopologySpread, true),
+        (Plugin::NodeResourcesFit, false),
+        (Plugin::NodePorts, false),
+    ] {
+        let mut queue = Queue::default();
+        queue.push(pinned("p", "n1"), at(0));
+        queue.pop(at(0)).unwrap();
+        queue.failed(&key("p"), refused_by(&[Plugin::NodeAffinity, plugin]), at(0));
+        queue.wake(&placed, at(20));
+        assert_eq!(pop(&mut queue, 20).is_some(), expected, "{plugin:?}");
+    }
+    assert_eq!(ClusterEvent::of_pod(Some(&pod), Some(&pod)), [], "nothing has changed");
 }
 
 #[test]

@@ -5,8 +5,10 @@
 //! Kubernetes: apis/config/v1/default_plugins.go (weights), framework/plugins/noderesources.
 
 pub mod balanced_allocation;
+pub mod inter_pod_affinity;
 pub mod least_allocated;
 pub mod node_affinity;
+pub mod pod_topology_spread;
 pub mod spread;
 pub mod taint_toleration;
 
@@ -24,10 +26,12 @@ pub type Candidate<'c> = (&'c str, &'c NodeState);
 type Rule = fn(&Asking<'_>, &[Candidate<'_>]) -> Vec<i128>;
 
 /// Rules with their weights.
-const RULES: [(i128, Rule); 5] = [
+const RULES: [(i128, Rule); 7] = [
     (3, taint_toleration::scores),
     (2, node_affinity::scores),
     (2, spread::scores),
+    (2, pod_topology_spread::scores),
+    (2, inter_pod_affinity::scores),
     (1, least_allocated::scores),
     (1, balanced_allocation::scores),
 ];
