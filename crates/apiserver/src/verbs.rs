@@ -9,6 +9,7 @@ pub mod apply;
 pub mod create;
 pub mod delete;
 pub mod ending;
+pub mod eviction;
 pub mod metadata;
 pub mod pods;
 pub mod read;

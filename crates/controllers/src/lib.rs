@@ -13,6 +13,7 @@ pub mod act;
 pub mod caches;
 pub mod certificates;
 mod daemonsets;
+mod disruption;
 pub mod events;
 pub mod expectations;
 mod garbage;
@@ -59,11 +60,13 @@ pub enum Loop {
     PodGc,
     /// Nodes get their certificates.
     Certificates,
+    /// How many pods of each budget may be away.
+    Disruption,
 }
 
 impl Loop {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DaemonSets,
         Self::Scheduling,
         Self::NodeLifecycle,
@@ -72,6 +75,7 @@ impl Loop {
         Self::ServiceAccounts,
         Self::PodGc,
         Self::Certificates,
+        Self::Disruption,
     ];
 
     /// The loop's name in logs and flags.
@@ -85,6 +89,7 @@ impl Loop {
             Self::ServiceAccounts => "service_accounts",
             Self::PodGc => "pod_gc",
             Self::Certificates => "certificates",
+            Self::Disruption => "disruption",
         }
     }
 
@@ -98,6 +103,7 @@ impl Loop {
             Self::ServiceAccounts => service_accounts::READS,
             Self::PodGc => pod_gc::READS,
             Self::Certificates => certificates::READS,
+            Self::Disruption => disruption::READS,
         }
     }
 }
@@ -248,6 +254,7 @@ fn start(tasks: &mut Tasks, shared: &Arc<Shared>, which: &Loops) {
             Loop::ServiceAccounts => tasks.spawn(name, service_accounts::run(shared)),
             Loop::PodGc => tasks.spawn(name, pod_gc::run(shared)),
             Loop::Certificates => tasks.spawn(name, certificates::run(shared)),
+            Loop::Disruption => tasks.spawn(name, disruption::run(shared)),
         }
     }
     for (kind, feed) in shared.caches.feeds(&shared.client, &kinds) {

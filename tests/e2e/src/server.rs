@@ -34,6 +34,11 @@ impl Server {
         Self::start_in(folder, data_dir, arguments)
     }
 
+    /// The same without these loops, so that objects stay as the test writes them.
+    pub fn without(loops: &[&str]) -> Result<Self> {
+        Self::start_with(&loops.iter().flat_map(|name| ["--without-loop", name]).collect::<Vec<_>>())
+    }
+
     /// Starts a server on this data folder.
     pub fn start_on(data_dir: &Path) -> Result<Self> {
         Self::start_in(own_folder()?, data_dir.to_path_buf(), &[])

@@ -1,6 +1,6 @@
 //! `everynode up --runtime simulated`: what happens where there is no root or no containerd.
 
-use e2e::{Cluster, Kubectl, eventually_equal, newest_and_oldest};
+use e2e::{Cluster, Kubectl, eventually, eventually_equal, newest_and_oldest};
 use std::time::Duration;
 
 /// A debug build on two busy cores.
@@ -100,5 +100,35 @@ fn orphans_are_adopted_and_a_deleted_daemonset_takes_its_pods_along() {
         assert_eq!(pods(kubectl, ".metadata.uid"), before);
         kubectl.ok(&["delete", "ds", "hello"]);
         eventually_equal("no pods", LIMIT, Vec::<String>::new(), || pods(kubectl, ".metadata.uid"));
+    });
+}
+
+#[test]
+fn a_cordoned_node_keeps_its_daemon_and_gets_a_missing_one() {
+    // DR-7, NP-16, EL-17.
+    check(2, |kubectl| {
+        let on = |node: &str| {
+            let field = format!("spec.nodeName={node}");
+            let arguments = ["get", "pods", "-l", "app=hello", "--field-selector", &field];
+            kubectl.value(&arguments, "{.items[*].metadata.name}").unwrap_or_default()
+        };
+        kubectl.ok_with(&["apply", "-f", "-"], HELLO);
+        rolled_out(kubectl);
+        let before = on("n1");
+        kubectl.ok(&["drain", "n1", "--ignore-daemonsets"]);
+        assert!(kubectl.ok(&["get", "node", "n1"]).contains("SchedulingDisabled"));
+        assert_eq!(on("n1"), before);
+        let eviction = format!(
+            "{{\"apiVersion\": \"policy/v1\", \"kind\": \"Eviction\", \"metadata\": {{\"name\": \"{before}\"}}}}"
+        );
+        let path = format!("/api/v1/namespaces/default/pods/{before}/eviction");
+        kubectl.ok_with(&["create", "--raw", &path, "-f", "-"], &eviction);
+        eventually("another daemon on the cordoned node", LIMIT, || {
+            let now = on("n1");
+            anyhow::ensure!(!now.is_empty() && !now.contains(&before), "{now}");
+            Ok(())
+        });
+        rolled_out(kubectl);
+        assert!(kubectl.ok(&["get", "node", "n1"]).contains("SchedulingDisabled"));
     });
 }

@@ -1,7 +1,7 @@
 //! PodDisruptionBudgets: how many pods of a set may be away at once when somebody evicts politely.
 //!
-//! Exactly one of `minAvailable` and `maxUnavailable`; the spec may change, with a new generation each time. Nothing
-//! here computes their status yet. Kubernetes: `apis/policy/validation`, `registry/policy/poddisruptionbudget`.
+//! Exactly one of `minAvailable` and `maxUnavailable`; the spec may change, with a new generation each time. A loop counts
+//! the status, an eviction spends it ([`crate::verbs::eviction`]). Kubernetes: `apis/policy/validation`, `registry/policy/poddisruptionbudget`.
 
 use super::cells::{self, AGE, NAME, column, integer};
 use super::daemonsets::strategy::check_int_or_percent;

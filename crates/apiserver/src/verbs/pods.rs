@@ -1,9 +1,9 @@
 //! What only pods have: binding to a node and eviction (wire 2.4.4, 2.8).
 //!
-//! Differs: there are no PodDisruptionBudgets yet, so an eviction is never refused by one.
+//! Who may be evicted is decided in [`super::eviction`]; an eviction marks the pod with its reason and then deletes it.
 
 use super::update::{Part, Record, Write, rewrite};
-use super::{Call, WRITE_TRIES, create, delete, metadata};
+use super::{Call, WRITE_TRIES, create, delete, eviction, metadata};
 use crate::decode;
 use crate::deletion::DeleteOptions;
 use crate::error::{ApiError, FieldError, ResourceName};
@@ -73,9 +73,13 @@ fn binding_conflict(call: &Call<'_>, why: String) -> ApiError {
 pub async fn evict(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
     let write = WriteOptions::parse(&call.request.query, "CreateOptions", call.header("user-agent"))?;
     let expected = Gvk::new("policy/v1", "Eviction");
-    let eviction = decode::body_as(call.header("content-type"), body, expected, write.validation)?;
-    let options = DeleteOptions::from_body(&eviction.object["deleteOptions"])?;
+    let asked = decode::body_as(call.header("content-type"), body, expected, write.validation)?;
+    let options = DeleteOptions::from_body(&asked.object["deleteOptions"])?;
     let options = DeleteOptions { dry_run: options.dry_run || write.dry_run, ..options };
+    let target = call.target;
+    let found = call.server.read(call.kind, &target.namespace, &target.name).await?;
+    let (pod, _) = found.ok_or_else(|| call.not_found())?;
+    eviction::permit(call, &pod, options.dry_run).await?;
     let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
         "message": "Eviction API: evicting"});
     change_pod(call, options.dry_run, |pod| {

@@ -7,6 +7,7 @@ mod authority;
 mod bad_input;
 mod crowded;
 mod daemon_sets;
+mod evictions;
 mod harness;
 mod lists;
 mod logs;

@@ -22,6 +22,7 @@ fn hashes(pods: &[Pod]) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_node_gets_a_pod_and_the_status_says_so() {
+    // TE-1, TE-13, WE-1.
     let world = World::with_nodes(3).await;
     world.create(&daemonset("hello:1")).await;
     world.until_living(&THREE).await;
@@ -61,6 +62,7 @@ async fn every_node_gets_a_pod_and_the_status_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_image_goes_one_node_after_the_other_and_back_again() {
+    // TE-6.
     let world = World::with_nodes(3).await;
     world.create(&daemonset("hello:1")).await;
     world.until_living(&THREE).await;
@@ -126,12 +128,13 @@ async fn a_broken_image_stops_at_the_first_node_and_undo_cures_it() {
     let stuck_kept: BTreeSet<String> = uids(&stuck).intersection(&before).cloned().collect();
     world.patch("d", image("hello:1")).await;
     world.until_living(&THREE).await;
-    // RU-20: those that never changed are the same pods.
+    // RU-20, TE-7: those that never changed are the same pods.
     assert!(uids(&world.pods().await).is_superset(&stuck_kept));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_pod_comes_again() {
+    // TE-1: one a node, and it is revived.
     let world = World::with_nodes(2).await;
     world.create(&daemonset("hello:1")).await;
     world.until_living(&["n1 Ready", "n2 Ready"]).await;
@@ -258,6 +261,7 @@ async fn a_second_revision_of_one_meaning_is_merged_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_come_and_go() {
+    // TE-12 with the first node.
     let config =
         controllers::Config { pod_quarantine: std::time::Duration::from_secs(1), ..Default::default() };
     let world = World::with_config(config).await;

@@ -93,6 +93,7 @@ async fn a_server_without_streaming_lists_will_do() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_changes_nothing() {
+    // WE-23: what was remembered is gone, and nothing is done for that.
     let mut world = World::with_nodes(3).await;
     world.create(&daemonset("hello:1")).await;
     world.until_living(&["n1 Ready", "n2 Ready", "n3 Ready"]).await;

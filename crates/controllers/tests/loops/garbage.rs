@@ -14,6 +14,7 @@ where
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pods_and_revisions_go_with_their_daemonset() {
+    // OW-18, OW-19, TE-1.
     let world = World::with_nodes(3).await;
     for params in [DeleteParams::background(), DeleteParams::foreground()] {
         world.create(&daemonset("hello:1")).await;

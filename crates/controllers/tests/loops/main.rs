@@ -5,8 +5,10 @@
 mod certificates;
 mod conditions;
 mod daemons;
+mod disruption;
 mod faults;
 mod garbage;
 mod nodes;
 mod scheduling;
+mod upstream;
 mod world;

@@ -19,12 +19,12 @@ async fn impatient() -> World {
 }
 
 /// A node without an agent; the test speaks for it.
-async fn register(world: &World, name: &str) {
+pub async fn register(world: &World, name: &str) {
     let node = json!({"metadata": {"name": name}, "status": {"allocatable": {"cpu": "1", "pods": "10"}}});
     world.nodes().create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
 }
 
-async fn report(world: &World, name: &str, ready: &str) {
+pub async fn report(world: &World, name: &str, ready: &str) {
     let now = Timestamp::now();
     let condition = json!({"type": "Ready", "status": ready, "reason": "Test", "message": "",
         "lastHeartbeatTime": now, "lastTransitionTime": now});
