@@ -116,6 +116,7 @@ mod tests {
 
     #[test]
     fn a_write_is_remembered_until_the_watch_shows_it() {
+        // WE-22, NX-11.
         let (pods, expectations, key) = empty();
         let now = Timestamp::UNIX_EPOCH;
         expectations.created(D, "n1", &key, "1", now);
@@ -142,6 +143,7 @@ mod tests {
 
     #[test]
     fn a_set_that_is_gone_is_forgotten() {
+        // WE-3.
         let (_, expectations, key) = empty();
         let now = Timestamp::UNIX_EPOCH;
         expectations.created(D, "n1", &key, "1", now);

@@ -240,6 +240,7 @@ mod tests {
 
     #[test]
     fn pods_of_a_missing_node_go_after_the_quarantine() {
+        // NP-12, MG-16.
         let (pods, quarantine) = ([pod("p", Some("gone"), false, "Running")], SignedDuration::from_secs(40));
         let first = plan(&pods, &[node("n", false)], &BTreeMap::new(), quarantine, at(100));
         assert_eq!((removed(&first), first.wake_at), (vec![], Some(at(140))));
@@ -252,6 +253,7 @@ mod tests {
 
     #[test]
     fn terminating_pods_without_a_living_node_go_at_once() {
+        // NP-12, BUG-14: a node out of service gives its pods free, so that a daemon elsewhere or later is not blocked.
         let pods = [
             pod("bound", Some("n"), true, "Running"),
             pod("held", Some("broken"), true, "Running"),
@@ -268,6 +270,7 @@ mod tests {
 
     #[test]
     fn of_too_many_ended_pods_some_go() {
+        // NP-12.
         let pods: Vec<_> =
             (0..TERMINATED_MAX + 2).map(|n| pod(&format!("{n:05}"), Some("n"), false, "Succeeded")).collect();
         let plan = plan(&pods, &[node("n", false)], &BTreeMap::new(), SignedDuration::from_secs(40), at(0));

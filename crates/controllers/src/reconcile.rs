@@ -262,6 +262,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_one_run_and_a_change_during_a_run_is_one_more() {
+        // WE-17.
         check(
             &[(0, "a"), (5, "a"), (10, "a"), (50, "a"), (60, "a")],
             |_, _| Ok(Next::Rest),
@@ -272,12 +273,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn keys_run_beside_each_other_up_to_the_limit() {
+        // WE-18.
         check(&[(0, "a"), (0, "b"), (0, "c")], |_, _| Ok(Next::Rest), &[(20, "a"), (20, "b"), (120, "c")])
             .await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_error_comes_back_later_and_later_and_success_forgets() {
+        // WE-17.
         check(
             &[(0, "a")],
             |_, run| if run < 4 { Err("no".to_string()) } else { Ok(Next::Rest) },

@@ -35,10 +35,10 @@ fn complaints(evidence: &Evidence) -> Vec<String> {
     complaints
 }
 
-/// The open list without what is proven by now.
+/// The open list without what is proven by now, or is not ours.
 fn shrunk(open: &str, evidence: &Evidence) -> String {
-    let is_open =
-        |line: &&str| !line.split_whitespace().next().is_some_and(|number| evidence.is_proven(number));
+    let is_settled = |number: &str| evidence.is_proven(number) || evidence.book.not_ours.contains_key(number);
+    let is_open = |line: &&str| !line.split_whitespace().next().is_some_and(is_settled);
     open.lines().filter(is_open).map(|line| format!("{line}\n")).collect()
 }
 

@@ -154,7 +154,7 @@ async fn the_status_has_its_own_door() {
 
 #[tokio::test]
 async fn a_refusal_names_every_field_once() {
-    // AP-21, AP-22, AP-23.
+    // AP-21, AP-22, AP-23, NX-9.
     let api = Harness::new().await;
     let made = api.create(DAEMON_SETS, daemon_set("x")).await;
     let one = patch(&api, "x", "merge", &json!({"spec": {"revisionHistoryLimit": -1}})).await;

@@ -254,6 +254,7 @@ mod tests {
 
     #[test]
     fn readers_see_key_order_and_indexes_follow_changes() {
+        // WE-21.
         let (mirror, _) = mirror();
         mirror.apply(pod("b", "1", "1", None));
         mirror.apply(pod("a", "2", "2", Some("n1")));
@@ -268,6 +269,7 @@ mod tests {
 
     #[test]
     fn a_list_tells_only_what_it_changes() {
+        // WE-2, WE-5, TE-23 DeleteFinalStateUnknown: what went while nobody watched is told too.
         let (mirror, log) = mirror();
         mirror.replace(vec![pod("a", "1", "1", None), pod("b", "2", "1", None), pod("c", "3", "1", None)]);
         mirror.replace(vec![pod("a", "1", "1", None), pod("b", "9", "2", None), pod("d", "4", "2", None)]);
