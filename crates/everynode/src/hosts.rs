@@ -25,8 +25,10 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+/// How long containers have when everything ends.
+const END_PATIENCE: Duration = Duration::from_secs(3);
 /// A host that was asked to end is killed after this: the patience of [`init`] and some more.
-const END_LIMIT: Duration = Duration::from_secs(8);
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// A node's processes.
 pub struct Host {
@@ -58,9 +60,19 @@ impl Host {
         self.send(order).await
     }
 
+    /// Asks the node's processes to end, containers within `patience`; its events tell when they are gone.
+    pub async fn leave(&mut self, patience: Duration) -> io::Result<()> {
+        self.order(&Order::End { patience: patience.as_secs() }).await
+    }
+
+    /// Kills the node's processes; its events tell when they are gone.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.start_kill()
+    }
+
     /// Ends the node's processes and waits until they are gone.
     pub async fn end(mut self) -> io::Result<()> {
-        let _ = self.order(&Order::End).await;
+        let _ = self.leave(END_PATIENCE).await;
         match tokio::time::timeout(END_LIMIT, self.child.wait()).await {
             Ok(ended) => ended.map(drop),
             Err(_) => self.child.kill().await,

@@ -13,6 +13,7 @@
 
 pub mod control;
 mod hosted;
+mod leaving;
 mod readiness;
 mod requests;
 mod simulated;
@@ -28,8 +29,9 @@ use crate::hosts::record::Record;
 use anyhow::{Context as _, Result, anyhow, bail};
 use control::{Reply, Request};
 use hosted::Hosts;
+use leaving::Leaving;
 use simulated::Fleets;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -142,6 +144,8 @@ struct Up {
     ready: BTreeSet<String>,
     /// Who waits for a node to become Ready.
     waiting: Vec<Waiting>,
+    /// Nodes that are on their way out.
+    leaving: BTreeMap<u32, Leaving>,
     /// The socket and the watch; they run as long as we do.
     tasks: JoinSet<Result<()>>,
     events: mpsc::Sender<Event>,
@@ -178,6 +182,7 @@ impl Up {
             server_was_ready: false,
             ready: BTreeSet::new(),
             waiting: Vec::new(),
+            leaving: BTreeMap::new(),
             tasks: JoinSet::new(),
             events,
         };
@@ -205,8 +210,9 @@ impl Up {
         tokio::select! {
             Some(event) = events.recv() => self.handle(event).await,
             Some(task) = self.tasks.join_next() => task?.and_then(|()| bail!("a task of up has ended")),
-            () = tokio::time::sleep(PAUSE), if !self.waiting.is_empty() => {
+            () = tokio::time::sleep(PAUSE), if !self.waiting.is_empty() || !self.leaving.is_empty() => {
                 self.give_up_waiting();
+                self.insist_on_leaving();
                 Ok(())
             }
         }
@@ -237,6 +243,7 @@ impl Up {
             Event::NodeEnded { number, id } => {
                 let Nodes::Hosts(hosts) = &mut self.nodes else { return Ok(()) };
                 hosts.ended(number, id).into_iter().for_each(say);
+                self.go_on_leaving(number).await;
                 Ok(())
             }
             Event::Ready { node, ready } => {
@@ -362,6 +369,7 @@ impl Up {
         self.tasks.shutdown().await;
         control::remove(self.data_dir());
         self.waiting.clear();
+        self.leaving.clear();
         match &mut self.nodes {
             Nodes::None => {}
             Nodes::Hosts(hosts) => hosts.end().await,

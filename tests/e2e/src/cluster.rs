@@ -1,6 +1,6 @@
 //! A whole cluster, started by the command that the README names, in a folder and on addresses of its own.
 
-use crate::{Kubectl, eventually};
+use crate::{Answer, Kubectl, eventually, run_to_end};
 use anyhow::{Context, Result, ensure};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -89,17 +89,24 @@ impl Cluster {
     /// Runs an everynode command against this cluster (`node add n4`, …); it must succeed.
     #[track_caller]
     pub fn everynode(&self, arguments: &[&str]) -> String {
-        let output = Command::new(binary())
-            .args(arguments)
-            .arg("--data-dir")
-            .arg(self.data_dir())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|e| panic!("everynode: {e}"));
-        let said =
-            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "everynode {}: {}\n{said}", arguments.join(" "), output.status);
-        said
+        let Answer { stdout, stderr, code } = self.run(arguments);
+        assert_eq!(code, 0, "everynode {}\n{stdout}{stderr}", arguments.join(" "));
+        stdout + &stderr
+    }
+
+    /// Runs an everynode command that must fail; answers what it complains of.
+    #[track_caller]
+    pub fn fails(&self, arguments: &[&str]) -> String {
+        let Answer { stdout, stderr, code } = self.run(arguments);
+        assert_eq!(code, 1, "everynode {}\n{stdout}{stderr}", arguments.join(" "));
+        stderr
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> Answer {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--data-dir").arg(self.data_dir());
+        run_to_end(&mut command, "").unwrap_or_else(|e| panic!("everynode {}: {e:#}", arguments.join(" ")))
     }
 
     /// Kills the child of `up` whose command line holds this text.

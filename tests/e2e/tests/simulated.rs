@@ -1,6 +1,6 @@
 //! `everynode up --runtime simulated`: what happens where there is no root or no containerd.
 
-use e2e::{Cluster, Kubectl, eventually, eventually_equal, newest_and_oldest};
+use e2e::{Cluster, Kubectl, assert_says, eventually, eventually_equal, newest_and_oldest};
 use std::time::Duration;
 
 /// A debug build on two busy cores.
@@ -10,12 +10,16 @@ const HELLO: &str = include_str!("../../../examples/hello.yaml");
 
 /// Runs a check with the newest kubectl and with the oldest that is supported.
 fn check(nodes: u32, test: impl Fn(&Kubectl)) {
+    check_cluster(nodes, |_, kubectl| test(kubectl));
+}
+
+fn check_cluster(nodes: u32, test: impl Fn(&Cluster, &Kubectl)) {
     for (_, path) in newest_and_oldest().unwrap() {
         let mut cluster = Cluster::start(&["--runtime", "simulated", "--nodes", &nodes.to_string()]).unwrap();
         let kubectl = cluster.kubectl(&path);
         let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
         cluster.wait_for_nodes(&kubectl, &names.iter().map(String::as_str).collect::<Vec<_>>());
-        test(&kubectl);
+        test(&cluster, &kubectl);
     }
 }
 
@@ -130,5 +134,18 @@ fn a_cordoned_node_keeps_its_daemon_and_gets_a_missing_one() {
         });
         rolled_out(kubectl);
         assert!(kubectl.ok(&["get", "node", "n1"]).contains("SchedulingDisabled"));
+    });
+}
+
+#[test]
+fn a_node_that_is_removed_takes_its_pods_along() {
+    check_cluster(3, |cluster, kubectl| {
+        kubectl.ok_with(&["apply", "-f", "-"], HELLO);
+        rolled_out(kubectl);
+        assert_eq!(pods(kubectl, ".spec.nodeName"), ["n1", "n2", "n3"]);
+        let said = cluster.everynode(&["node", "remove", "n2"]);
+        assert_says(&said, "n2 is gone; its Node object and 1 pod are deleted");
+        assert_eq!(pods(kubectl, ".spec.nodeName"), ["n1", "n3"]);
+        assert_eq!(kubectl.ok(&["get", "nodes", "-o", "name"]), "node/n1\nnode/n3\n");
     });
 }

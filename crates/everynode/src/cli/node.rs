@@ -24,7 +24,7 @@ enum What {
         #[arg(value_parser = config::node_number)]
         node: u32,
     },
-    /// End a node with everything in it, and delete its Node object. Nothing is drained.
+    /// End a node for good: its containers within their grace period, its Node object and its pods.
     Remove {
         /// n4, …
         #[arg(value_parser = config::node_number)]

@@ -21,14 +21,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// How long the agent has to end.
 const AGENT_PATIENCE: Duration = Duration::from_secs(10);
-/// How long all others have to end when the node does.
-const END_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the agent has to end when the node does, and again the runtime.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 /// How long containerd may take to answer on a busy machine.
 const RUNTIME_PATIENCE: Duration = Duration::from_secs(120);
 /// A containerd that ends at once is not started in a busy loop.
@@ -105,8 +106,8 @@ impl Host {
             };
             match happened {
                 Happened::InputEnded => return 1,
-                Happened::Order(Order::End) => {
-                    self.end(queue);
+                Happened::Order(Order::End { patience }) => {
+                    self.end(queue, Duration::from_secs(patience));
                     return 0;
                 }
                 Happened::Order(Order::StartAgent { token }) => self.start_agent(&token),
@@ -222,8 +223,9 @@ impl Host {
         tell(&Event::AgentEnded { how: exit.how, asked });
     }
 
-    /// The agent first, so that it reports nothing of the rest; then everybody, so that containers can end cleanly.
-    fn end(&mut self, queue: &Receiver<Happened>) {
+    /// The agent first, so that it reports nothing of the rest; then the containers, which may need their time; then
+    /// everybody.
+    fn end(&mut self, queue: &Receiver<Happened>, patience: Duration) {
         self.stop_agent();
         let end = Instant::now() + END_PATIENCE;
         while self.agent.is_some() && Instant::now() < end {
@@ -231,11 +233,25 @@ impl Host {
                 self.agent_ended(exit);
             }
         }
-        others().for_each(|id| signal(id, Signal::TERM));
-        while others().next().is_some() && Instant::now() < end {
-            std::thread::sleep(LOOK_AGAIN);
-        }
+        let cgroup = self.spec.cgroup.clone();
+        end_all(|| others().filter(|id| is_in_cgroup(*id, &cgroup)), patience);
+        end_all(others, END_PATIENCE);
     }
+}
+
+/// Asks processes to end and waits until they have.
+fn end_all<I: Iterator<Item = u32>>(processes: impl Fn() -> I, patience: Duration) {
+    let end = Instant::now() + patience;
+    processes().for_each(|id| signal(id, Signal::TERM));
+    while processes().next().is_some() && Instant::now() < end {
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Whether a process is in a cgroup or below it, in any hierarchy: a container's are, those of the runtime are not.
+fn is_in_cgroup(id: u32, cgroup: &str) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{id}/cgroup")).unwrap_or_default();
+    text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|path| Path::new(path).starts_with(cgroup))
 }
 
 /// Every process of the node but this one; we are process 1 and `/proc` shows only the node's.

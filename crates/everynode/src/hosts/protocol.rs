@@ -22,6 +22,8 @@ pub struct Spec {
     pub plugins: PathBuf,
     /// How registries are reached: containerd's `certs.d`.
     pub registries: PathBuf,
+    /// Parent of the cgroups of its pods.
+    pub cgroup: String,
     /// Arguments of the agent.
     pub agent: Vec<String>,
 }
@@ -38,7 +40,10 @@ pub enum Command {
     /// Stop the agent; containers go on.
     StopAgent,
     /// End everything.
-    End,
+    End {
+        /// Seconds that containers have for it.
+        patience: u64,
+    },
 }
 
 /// What has happened in a node.

@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::task::block_in_place;
 
@@ -47,6 +48,8 @@ enum Agent {
     Starting,
     Runs,
     Ended,
+    /// The whole node is asked to end for good.
+    Leaving,
 }
 
 impl Hosts {
@@ -121,6 +124,9 @@ impl Hosts {
 
     /// What a node has told; answers a line for the user.
     pub async fn told(&mut self, number: u32, what: Told) -> Result<Option<String>> {
+        if self.running.get(&number).is_none_or(|running| running.agent == Agent::Leaving) {
+            return Ok(None);
+        }
         let name = format!("n{number}");
         let again = format!("start it again with: everynode node start {name}{}", self.flag());
         match what {
@@ -154,7 +160,11 @@ impl Hosts {
         if running.host.process.is_some_and(|process| process.id != id) {
             return None;
         }
+        let agent = running.agent;
         self.running.remove(&number);
+        if agent == Agent::Leaving {
+            return None;
+        }
         let flag = self.flag();
         Some(format!(
             "n{number}: has ended with all its containers; start it again with: everynode node start n{number}{flag}"
@@ -184,14 +194,34 @@ impl Hosts {
 
     /// Whether a node's agent is there.
     pub fn agent_runs(&self, number: u32) -> bool {
-        self.running.get(&number).is_some_and(|running| running.agent != Agent::Ended)
+        self.running
+            .get(&number)
+            .is_some_and(|running| matches!(running.agent, Agent::Starting | Agent::Runs))
     }
 
-    /// Ends a node for good, with its folder.
-    pub async fn remove(&mut self, number: u32) -> Result<()> {
-        if let Some(running) = self.running.remove(&number) {
-            running.host.end().await?;
+    /// Whether anything of a node runs.
+    pub fn is_there(&self, number: u32) -> bool {
+        self.running.contains_key(&number)
+    }
+
+    /// Asks a node to end for good, its containers within `patience`.
+    pub async fn leave(&mut self, number: u32, patience: Duration) -> Result<()> {
+        let Some(running) = self.running.get_mut(&number) else { return Ok(()) };
+        running.agent = Agent::Leaving;
+        running.host.leave(patience).await.with_context(|| format!("n{number} does not listen"))
+    }
+
+    /// Kills all of a node that does not end when asked.
+    pub fn kill(&mut self, number: u32) {
+        if let Some(running) = self.running.get_mut(&number)
+            && let Err(error) = running.host.kill()
+        {
+            tracing::warn!(node = number, %error, "cannot be killed");
         }
+    }
+
+    /// Removes what is left of a node that has ended, with its folder.
+    pub fn remove(&mut self, number: u32) -> Result<()> {
         let name = format!("n{number}");
         let others: Vec<u32> = self.running.keys().copied().collect();
         block_in_place(|| {
@@ -242,6 +272,7 @@ impl Hosts {
             plugins: self.plugins.into(),
             registries: self.data_dir.join("registries"),
             agent: agent.map(String::from).into(),
+            cgroup,
             node,
         }
     }

@@ -4,10 +4,7 @@
 
 use super::control::{Reply, Request};
 use super::{Nodes, READY_LIMIT, Up, Waiting, data_dir_flag, names_of, say};
-use anyhow::{Context as _, Result, bail};
-use k8s_openapi::api::core::v1::Node;
-use kube::Api;
-use kube::api::DeleteParams;
+use anyhow::{Result, bail};
 use std::collections::BTreeSet;
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -44,7 +41,7 @@ impl Up {
                 }
                 Err(error) => Err(error),
             },
-            Request::Remove(number) => self.remove(number).await,
+            Request::Remove(number) => return self.leave(number, reply).await,
             Request::Start(number) => self.start_agent(number).await,
             Request::Stop(number) => self.stop_agent(number).await,
             Request::List => Ok(self.list()),
@@ -53,6 +50,7 @@ impl Up {
     }
 
     async fn add(&mut self, number: u32) -> Result<()> {
+        self.expect_to_stay(number)?;
         if !self.record.nodes.insert(number) {
             bail!("n{number} is there already");
         }
@@ -67,31 +65,6 @@ impl Up {
         }
         self.write_record()?;
         added
-    }
-
-    async fn remove(&mut self, number: u32) -> Result<String> {
-        if !self.record.nodes.remove(&number) {
-            bail!("there is no n{number}; there are {}", names_of(&self.record.nodes));
-        }
-        say(format!("n{number}: is removed"));
-        match &mut self.nodes {
-            Nodes::Hosts(hosts) => hosts.remove(number).await?,
-            _ => self.set_fleets().await?,
-        }
-        self.record.stopped.remove(&number);
-        self.write_record()?;
-        self.delete_node(number).await?;
-        Ok(format!("n{number} is gone, and its Node object is deleted"))
-    }
-
-    /// Deletes the Node object; the loops then delete its pods.
-    pub(super) async fn delete_node(&self, number: u32) -> Result<()> {
-        let client = crate::compose::client(&self.kubeconfig()).await?;
-        let name = format!("n{number}");
-        match Api::<Node>::all(client).delete(&name, &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other.map(drop).with_context(|| format!("the Node object {name} cannot be deleted")),
-        }
     }
 
     async fn start_agent(&mut self, number: u32) -> Result<String> {
@@ -124,9 +97,17 @@ impl Up {
     }
 
     fn expect(&self, number: u32) -> Result<()> {
+        self.expect_to_stay(number)?;
         match self.record.nodes.contains(&number) {
             true => Ok(()),
             false => bail!("there is no n{number}; there are {}", names_of(&self.record.nodes)),
+        }
+    }
+
+    fn expect_to_stay(&self, number: u32) -> Result<()> {
+        match self.leaving.contains_key(&number) {
+            false => Ok(()),
+            true => bail!("n{number} is being removed; try again when it is gone"),
         }
     }
 
@@ -138,7 +119,11 @@ impl Up {
                 Nodes::Hosts(hosts) => (hosts.network().node(*number).to_string(), hosts.agent_runs(*number)),
                 _ => ("simulated".into(), !self.record.stopped.contains(number)),
             };
-            let agent = if agent { "agent runs" } else { "agent ended" };
+            let agent = match agent {
+                _ if self.leaving.contains_key(number) => "is being removed",
+                true => "agent runs",
+                false => "agent ended",
+            };
             format!("{name:<6} {address:<15} {ready:<9} {agent}")
         };
         let lines: Vec<String> = self.record.nodes.iter().map(line).collect();

@@ -38,7 +38,7 @@ impl Up {
         self.until("the server", SERVER_LIMIT, events, |up| up.server_was_ready).await?;
         say(format!("server: ready on https://{}", self.config.listen));
         for number in before.difference(&self.record.nodes).copied().collect::<Vec<_>>() {
-            self.delete_node(number).await?;
+            self.forget(number).await?;
             block_in_place(|| hosted::remove_folder(self.data_dir(), number))?;
         }
         self.start_nodes().await?;

@@ -1,7 +1,18 @@
 //! Where daemons run, how they go and come back.
 
 use crate::{LIMIT, check};
-use e2e::eventually_equal;
+use e2e::{assert_says, eventually_equal};
+
+/// A pod of n4 that belongs to nobody.
+const ALONE: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: alone}
+spec:
+  nodeName: n4
+  terminationGracePeriodSeconds: 5
+  containers: [{name: hello, image: everynode.dev/hello:1}]
+";
 
 #[test]
 fn labels_decide_at_once() {
@@ -81,9 +92,21 @@ fn a_fourth_node_joins_and_leaves() {
         world.cluster.everynode(&["node", "add", "n4"]);
         world.runs_on(&["n1", "n2", "n3", "n4"]);
         world.rolled_out();
-        world.cluster.everynode(&["node", "remove", "n4"]);
+        world.kubectl.ok_with(&["apply", "-f", "-"], ALONE);
+        world.kubectl.ok(&["wait", "pod/alone", "--for=condition=Ready", "--timeout=60s"]);
+        let others = world.containers_of(&["n1", "n2", "n3"]);
+        let said = world.cluster.everynode(&["node", "remove", "n4"]);
+        assert_says(&said, "n4 is gone; its Node object and 2 pods are deleted");
+        // Right at once, not when pod garbage collection comes.
         let left = world.kubectl.ok(&["get", "nodes", "-o", "name"]);
         assert_eq!(left, "node/n1\nnode/n2\nnode/n3\n");
-        world.runs_on(&["n1", "n2", "n3"]);
+        assert_eq!(world.kubectl.ok(&["get", "pods", "--field-selector=spec.nodeName=n4", "-o", "name"]), "");
+        assert_eq!(world.containers(), others);
+        assert!(!world.cluster.output().contains("containers go on"), "{}", world.cluster.output());
+        let said = world.cluster.fails(&["node", "remove", "n4"]);
+        assert_says(&said, "there is no n4; there are n1, n2, n3");
+        world.cluster.everynode(&["node", "add", "n4"]);
+        world.runs_on(&["n1", "n2", "n3", "n4"]);
+        world.rolled_out();
     });
 }

@@ -69,6 +69,17 @@ impl World {
         self.pods(".status.containerStatuses[0].containerID")
     }
 
+    /// The same for the pods of some nodes.
+    fn containers_of(&self, nodes: &[&str]) -> Vec<String> {
+        let path = "{range .items[*]}{.spec.nodeName}={.status.containerStatuses[0].containerID} {end}";
+        let text = self.kubectl.value(&["get", "pods", "-l", "app=hello"], path).unwrap_or_default();
+        let pods = text.split_whitespace().filter_map(|pod| pod.split_once('='));
+        let mut found: Vec<String> =
+            pods.filter(|(node, _)| nodes.contains(node)).map(|(_, id)| id.to_string()).collect();
+        found.sort();
+        found
+    }
+
     /// Waits until the example's pods are on exactly these nodes.
     #[track_caller]
     fn runs_on(&self, nodes: &[&str]) {

@@ -90,6 +90,7 @@ mod tests {
             pods: "10.42.1.0/24".into(),
             plugins: "/usr/lib/cni".into(),
             registries: "/data/with \"quotes\"".into(),
+            cgroup: "/everynode/everynode/n1".into(),
             agent: Vec::new(),
         };
         let text = containerd(&spec, "native");
