@@ -11,7 +11,9 @@ mod priority;
 use crate::Inner;
 use crate::authn::User;
 use crate::error::{ApiError, ResourceName};
+use crate::rbac;
 use crate::resources::{Kind, find};
+use crate::rights;
 use crate::verbs::metadata::{self, text};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -49,6 +51,10 @@ pub async fn create(server: &Inner, user: &User, kind: &Kind, object: &mut Value
         }
         _ => {}
     }
+    if kind.group == rbac::GROUP {
+        server.consistent().await?;
+        rights::no_escalation(server, user, kind, object, None)?;
+    }
     node_agent(user, kind, Touch::Create, object, None)
 }
 
@@ -57,6 +63,7 @@ pub fn update(server: &Inner, user: &User, kind: &Kind, new: &Value, old: &Value
     if (kind.group, kind.plural) == ("scheduling.k8s.io", "priorityclasses") {
         priority::of_class(server, new)?;
     }
+    rights::no_escalation(server, user, kind, new, Some(old))?;
     node_agent(user, kind, Touch::Update, new, Some(old))
 }
 

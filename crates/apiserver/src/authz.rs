@@ -1,11 +1,12 @@
 //! May this user do that? One function for requests and for all access reviews (wire 7.3).
 //!
 //! Pure but for [`Graph`], which answers what hangs together with what. In this order: `system:masters`, what everybody
-//! may read, self reviews, nodes (7.5.1, with the narrower reads of 1.32), joining nodes.
-//! Differs: RBAC objects are stored but not yet evaluated (issue 4), so that every other user may only look around.
+//! may read, nodes (7.5.1, with the narrower reads of 1.32), joining nodes, roles and bindings ([`crate::rbac`]). The
+//! first yes is the answer.
 
-use crate::authn::{AUTHENTICATED, MASTERS, User};
+use crate::authn::{MASTERS, User};
 use crate::error::{ApiError, ResourceName};
+use crate::rbac::Judgement;
 use serde_json::json;
 
 /// What is asked.
@@ -58,31 +59,42 @@ pub trait Graph {
     fn node_uses(&self, node: &str, plural: &str, namespace: &str, name: &str) -> bool;
     /// Whether this user has made the CertificateSigningRequest.
     fn request_is_by(&self, name: &str, user: &str) -> bool;
+    /// What roles and bindings say.
+    fn judge(&self, user: &User, action: Action<'_>) -> Judgement;
 }
 
 /// Paths that everybody may read.
 const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/version/", "/everynode/ca"];
-/// Beginnings of paths that everybody may read who has shown who they are (7.8.4).
-const DISCOVERY: &[&str] = &["/api", "/apis", "/openapi"];
 
 /// Decides.
 pub fn decide(user: &User, action: Action<'_>, graph: &dyn Graph) -> Decision {
     if user.is_in(MASTERS) {
         return allowed("group system:masters");
     }
+    let (graph_says, mut why) = (beyond_roles(user, action, graph), String::new());
+    match graph_says {
+        Some(Decision::Allowed(reason)) => return Decision::Allowed(reason),
+        Some(Decision::Denied(reason)) => why = reason,
+        None => {}
+    }
+    match graph.judge(user, action) {
+        Judgement::Allowed(reason) => Decision::Allowed(reason),
+        Judgement::Silent(reason) if why.is_empty() => Decision::Denied(reason),
+        Judgement::Silent(_) => Decision::Denied(why),
+    }
+}
+
+/// What is decided without roles.
+fn beyond_roles(user: &User, action: Action<'_>, graph: &dyn Graph) -> Option<Decision> {
     match action {
-        Action::Path { verb, path } => path_allowed(user, verb, path),
+        Action::Path { verb: "get", path } if PUBLIC.contains(&path) => Some(allowed("public paths")),
+        Action::Path { .. } => None,
         Action::Resource(action) => {
-            if user.is_in(AUTHENTICATED) && is_self_review(&action) {
-                return allowed("reviews of oneself");
-            }
             if let Some(node) = user.node() {
-                return node_allowed(node, user, &action, graph);
+                return Some(node_allowed(node, user, &action, graph));
             }
-            if user.is_in("system:bootstrappers") && joining_allowed(user, &action, graph) {
-                return allowed("joining nodes");
-            }
-            denied("")
+            let joins = user.is_in("system:bootstrappers") && joining_allowed(user, &action, graph);
+            joins.then(|| allowed("joining nodes"))
         }
     }
 }
@@ -119,29 +131,6 @@ pub fn refusal(user: &User, action: Action<'_>, reason: &str) -> ApiError {
             )
         }
     }
-}
-
-fn path_allowed(user: &User, verb: &str, path: &str) -> Decision {
-    let below =
-        |start: &&str| path == *start || path.strip_prefix(*start).is_some_and(|rest| rest.starts_with('/'));
-    let health = ["/healthz", "/livez", "/readyz"].iter().any(below);
-    if verb == "get" && (PUBLIC.contains(&path) || (user.is_in(AUTHENTICATED) && health)) {
-        return allowed("public paths");
-    }
-    if verb == "get" && user.is_in(AUTHENTICATED) && (DISCOVERY.iter().any(below) || path == "/") {
-        return allowed("discovery");
-    }
-    denied("")
-}
-
-fn is_self_review(action: &ResourceAction<'_>) -> bool {
-    let resource = (action.group, action.resource);
-    action.verb == "create"
-        && matches!(
-            resource,
-            ("authorization.k8s.io", "selfsubjectaccessreviews" | "selfsubjectrulesreviews")
-                | ("authentication.k8s.io", "selfsubjectreviews")
-        )
 }
 
 /// The node authorizer (7.5.1, 7.5.2).
@@ -260,6 +249,12 @@ mod tests {
         fn request_is_by(&self, name: &str, user: &str) -> bool {
             name == "mine" && user == "system:bootstrap:abcdef"
         }
+        fn judge(&self, user: &User, _: Action<'_>) -> Judgement {
+            match user.name.as_str() {
+                "bound" => Judgement::Allowed("RBAC".to_string()),
+                _ => Judgement::Silent(String::new()),
+            }
+        }
     }
 
     fn check(user: &User, words: &str, expected: bool) {
@@ -321,22 +316,20 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_public_or_for_the_known_or_for_masters() {
+    fn paths_are_public_or_for_those_whom_a_role_lets_or_for_masters() {
         let may = |user: &User, path: &str| {
             matches!(decide(user, Action::Path { verb: "get", path }, &OnePod), Decision::Allowed(_))
         };
-        let (anonymous, alice) = (User::anonymous(), User::authenticated("alice", []));
+        let (anonymous, bound) = (User::anonymous(), User::authenticated("bound", []));
         let masters = User::authenticated("root", [MASTERS.to_string()]);
         for (path, expected) in [
             ("/version", [true, true, true]),
             ("/readyz", [true, true, true]),
             ("/everynode/ca", [true, true, true]),
             ("/api", [false, true, true]),
-            ("/apis/apps/v1", [false, true, true]),
-            ("/apisx", [false, false, true]),
-            ("/metrics", [false, false, true]),
+            ("/metrics", [false, true, true]),
         ] {
-            assert_eq!([may(&anonymous, path), may(&alice, path), may(&masters, path)], expected, "{path}");
+            assert_eq!([may(&anonymous, path), may(&bound, path), may(&masters, path)], expected, "{path}");
         }
     }
 

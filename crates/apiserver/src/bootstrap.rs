@@ -1,12 +1,15 @@
 //! What every cluster has from its first second (wire 7.8): namespaces, priority classes, the `kubernetes` service, the
 //! configuration that extension servers read, and the roles that clients look for.
 //!
-//! Written at every start: what is there stays as it is, but the endpoint of the `kubernetes` service follows the address.
-//! Differs: the role objects are stored and shown, but not yet evaluated (issue 4).
+//! Written at every start: what is there stays as it is, but the endpoint of the `kubernetes` service follows the address,
+//! and a default role gets the rules back that it lacks.
+
+mod roles;
 
 use crate::addresses::KUBERNETES;
 use crate::authn::{MASTERS, User};
 use crate::error::ApiError;
+use crate::rbac;
 use crate::request::{Request, Target};
 use crate::resources::find;
 use crate::verbs::update::{Part, Record, Write, rewrite};
@@ -15,6 +18,8 @@ use crate::{Config, Inner};
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
+/// `true`: the server may restore this role.
+const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 /// Whose the fields of these objects are.
 const MANAGER: &str = "everynode";
 
@@ -28,10 +33,10 @@ pub async fn run(server: &Inner) -> Result<(), ApiError> {
     }
     let authentication = extension_authentication(&server.config);
     ensure(server, ("", "v1", "configmaps"), "kube-system", authentication).await?;
-    for object in cluster_roles() {
+    for object in roles::roles() {
         ensure(server, ("rbac.authorization.k8s.io", "v1", "clusterroles"), "", object).await?;
     }
-    for object in cluster_role_bindings() {
+    for object in roles::bindings() {
         ensure(server, ("rbac.authorization.k8s.io", "v1", "clusterrolebindings"), "", object).await?;
     }
     ensure(server, ("", "v1", "services"), "default", kubernetes_service()).await?;
@@ -47,16 +52,42 @@ async fn ensure(
 ) -> Result<(), ApiError> {
     let Some(kind) = find(group, version, plural) else { return Ok(()) };
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    if server.read(kind, namespace, name).await?.is_some() {
-        return Ok(());
-    }
+    let found = server.read(kind, namespace, name).await?;
     let target = target(group, version, plural, namespace, name);
     let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
     let (request, headers) = (Request::parse(&Method::POST, "/", ""), HeaderMap::new());
     let call = Call { server, kind, target: &target, request: &request, headers: &headers, user: &user };
+    if let Some((found, _)) = found {
+        return if plural == "clusterroles" { restore(&call, &found, &object).await } else { Ok(()) };
+    }
     let record = create::Record::Updated(MANAGER);
     let new = create::New { object, record, warnings: Vec::new(), dry_run: false };
     create::new_object(&call, new).await.map(drop)
+}
+
+/// Gives a default role the rules back that it lacks, unless its annotation says to leave it alone. What others added stays.
+async fn restore(call: &Call<'_>, found: &Value, wanted: &Value) -> Result<(), ApiError> {
+    let kept = found["metadata"]["annotations"][AUTOUPDATE] != "true";
+    let lacking = rbac::missing(&rbac::rules(found), &rbac::rules(wanted));
+    if kept || lacking.is_empty() {
+        return Ok(());
+    }
+    let write = Write {
+        part: Part::Own,
+        record: Record::Kept,
+        expected: None,
+        warnings: Vec::new(),
+        dry_run: false,
+        tries: WRITE_TRIES,
+    };
+    let restored = rewrite(call, write, |role| {
+        let mut role = role.clone();
+        let mut rules = role["rules"].as_array().cloned().unwrap_or_default();
+        rules.extend(lacking.iter().map(rbac::Rule::to_json));
+        role["rules"] = rules.into();
+        Ok((role, Vec::new()))
+    });
+    restored.await.map(drop)
 }
 
 fn target(group: &str, version: &str, plural: &str, namespace: &str, name: &str) -> Target {
@@ -142,95 +173,8 @@ fn extension_authentication(config: &Config) -> Value {
     json!({"metadata": {"name": "extension-apiserver-authentication"}, "data": {"client-ca-file": config.ca_pem}})
 }
 
-fn default_role(name: &str) -> Value {
+/// Metadata of a default role or binding.
+fn default_metadata(name: &str) -> Value {
     json!({"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
-        "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}})
-}
-
-fn cluster_roles() -> Vec<Value> {
-    let role = |name: &str, rules: Value| json!({"metadata": default_role(name), "rules": rules});
-    let reading = ["get", "list", "watch"];
-    let writing = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-    let common_and = |more: &[&'static str]| {
-        [["configmaps", "endpoints", "pods", "pods/log", "serviceaccounts", "services"].as_slice(), more]
-            .concat()
-    };
-    let discovery = [
-        "/api",
-        "/api/*",
-        "/apis",
-        "/apis/*",
-        "/healthz",
-        "/livez",
-        "/openapi",
-        "/openapi/*",
-        "/readyz",
-        "/version",
-        "/version/",
-    ];
-    vec![
-        role(
-            "cluster-admin",
-            json!([
-            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]),
-        ),
-        role(
-            "admin",
-            json!([
-            {"apiGroups": [""], "resources": common_and(&["secrets", "events"]), "verbs": writing},
-            {"apiGroups": ["apps"], "resources": ["controllerrevisions", "daemonsets"], "verbs": writing},
-            {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": writing}]),
-        ),
-        role(
-            "edit",
-            json!([
-            {"apiGroups": [""], "resources": common_and(&["secrets", "events"]), "verbs": writing},
-            {"apiGroups": ["apps"], "resources": ["controllerrevisions", "daemonsets"], "verbs": writing}]),
-        ),
-        role(
-            "view",
-            json!([
-            {"apiGroups": [""], "resources": common_and(&["events"]), "verbs": reading},
-            {"apiGroups": ["apps"], "resources": ["controllerrevisions", "daemonsets"], "verbs": reading}]),
-        ),
-        role(
-            "system:basic-user",
-            json!([
-            {"apiGroups": ["authorization.k8s.io"], "verbs": ["create"],
-                "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]},
-            {"apiGroups": ["authentication.k8s.io"], "resources": ["selfsubjectreviews"], "verbs": ["create"]}]),
-        ),
-        role("system:discovery", json!([{"nonResourceURLs": discovery, "verbs": ["get"]}])),
-        role(
-            "system:public-info-viewer",
-            json!([
-            {"nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"], "verbs": ["get"]}]),
-        ),
-        role("system:node", json!([])),
-        role(
-            "system:node-bootstrapper",
-            json!([
-            {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"],
-                "verbs": ["create", "get", "list", "watch"]}]),
-        ),
-    ]
-}
-
-fn cluster_role_bindings() -> Vec<Value> {
-    let binding = |name: &str, groups: &[&str]| {
-        let subjects: Vec<Value> = groups
-            .iter()
-            .map(|group| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}))
-            .collect();
-        json!({"metadata": default_role(name), "subjects": subjects,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}})
-    };
-    vec![
-        binding("cluster-admin", &[MASTERS]),
-        binding("system:basic-user", &["system:authenticated"]),
-        binding("system:discovery", &["system:authenticated"]),
-        binding("system:public-info-viewer", &["system:authenticated", "system:unauthenticated"]),
-        binding("system:node", &[]),
-        binding("system:node-bootstrapper", &["system:bootstrappers"]),
-    ]
+        "annotations": {AUTOUPDATE: "true"}})
 }

@@ -3,10 +3,13 @@
 //! Answered from the cache. Only the pods of one node are decoded, and only to look for a name.
 
 use crate::Inner;
-use crate::authz::Graph;
+use crate::authn::User;
+use crate::authz::{Action, Graph};
 use crate::cache::item::Filter;
 use crate::encode;
+use crate::rbac::Judgement;
 use crate::resources::find;
+use crate::rights;
 use serde_json::Value;
 
 impl Graph for Inner {
@@ -33,6 +36,10 @@ impl Graph for Inner {
         };
         let request = self.cache.of(kind).and_then(|all| all.get(&encode::key(kind, "", name)));
         request.and_then(|r| r.object().ok()).is_some_and(|r| r["spec"]["username"] == user)
+    }
+
+    fn judge(&self, user: &User, action: Action<'_>) -> Judgement {
+        rights::judge(self, user, action)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::options::ListOptions;
 use crate::reply::{self, Reply};
 use crate::request::{Request, Route, Target, Verb};
 use crate::verbs::{self, Call};
-use crate::{ApiServer, Inner, discovery, health, resources, reviews};
+use crate::{ApiServer, Inner, discovery, health, impersonation, resources, reviews};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method};
@@ -107,7 +107,7 @@ where
             authn::user(certificate.as_ref(), headers, &server.config.token_user)?
         }
     };
-    let user = impersonated(user, headers)?;
+    let user = impersonation::user(server, user, headers).await?;
     authorize(server, &user, request).await?;
     match &request.route {
         Route::Resource(target) => resource(server, &user, request, target, headers, body).await,
@@ -212,35 +212,6 @@ fn selected(request: &Request, target: &Target, verb: Verb) -> (String, String) 
     };
     let name = if target.name.is_empty() { exact("metadata.name") } else { target.name.clone() };
     (name, exact("spec.nodeName"))
-}
-
-/// Speaking for somebody else (7.2): only `system:masters` may until RBAC is evaluated (issue 4).
-fn impersonated(user: User, headers: &HeaderMap) -> Result<User, ApiError> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let name = text("impersonate-user");
-    let groups = headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok());
-    let groups: Vec<String> = groups.map(str::to_string).collect();
-    if name.is_empty() {
-        let alone = !groups.is_empty() || headers.contains_key("impersonate-uid");
-        let why = "requested impersonation without impersonating a user";
-        return if alone { Err(ApiError::plain(500, "InternalError", why)) } else { Ok(user) };
-    }
-    if !user.is_in(MASTERS) {
-        let action = ResourceAction { verb: "impersonate", resource: "users", name, ..Default::default() };
-        return Err(authz::refusal(&user, Action::Resource(action), ""));
-    }
-    if name == authn::ANONYMOUS {
-        return Ok(User {
-            groups: [groups, vec![authn::UNAUTHENTICATED.into()]].concat(),
-            ..User::anonymous()
-        });
-    }
-    let mut groups = groups;
-    if let (true, Some(account)) = (groups.is_empty(), name.strip_prefix("system:serviceaccount:")) {
-        let namespace = account.split(':').next().unwrap_or_default();
-        groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
-    }
-    Ok(User { uid: text("impersonate-uid").to_string(), ..User::authenticated(name, groups) })
 }
 
 async fn read_body<B>(body: B) -> Result<Bytes, ApiError>

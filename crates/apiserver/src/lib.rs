@@ -22,16 +22,19 @@ mod finish;
 mod graph;
 mod handle;
 mod health;
+mod impersonation;
 mod node_proxy;
 pub mod openapi;
 pub mod options;
 pub mod ownership;
 mod patch;
 pub mod protobuf;
+mod rbac;
 pub mod reply;
 pub mod request;
 pub mod resources;
 mod reviews;
+mod rights;
 pub mod schema;
 mod serve;
 mod upkeep;
@@ -120,6 +123,8 @@ pub(crate) struct Inner {
     /// One service at a time looks for a free address.
     addresses: tokio::sync::Mutex<()>,
     background: Mutex<Option<JoinHandle<String>>>,
+    /// Roles and bindings as they were last read.
+    rights: Mutex<rights::Read>,
 }
 
 impl ApiServer {
@@ -133,6 +138,7 @@ impl ApiServer {
             watches: Arc::new(Semaphore::new(WATCHES)),
             addresses: tokio::sync::Mutex::new(()),
             background: Mutex::new(None),
+            rights: Mutex::default(),
         });
         let task = tokio::spawn(upkeep::run(inner.clone()));
         *inner.background.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);

@@ -3,12 +3,14 @@
 //! All answers come from [`authz::decide`], the function that also guards requests, so that a review never says other than what
 //! happens. Answers are 201, even where the answer is no.
 
-use crate::authn::{AUTHENTICATED, MASTERS, User};
+use crate::authn::{MASTERS, User};
 use crate::authz::{self, Action, Decision, ResourceAction};
 use crate::decode::{self, FieldValidation};
 use crate::error::{ApiError, FieldError};
+use crate::rbac::Rule;
 use crate::reply::{self, Reply};
 use crate::resources::Kind;
+use crate::rights;
 use crate::verbs::{Call, create};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -97,30 +99,22 @@ fn broken(call: &Call<'_>, errors: Vec<FieldError>) -> ApiError {
     ApiError::invalid(call.kind.group, call.kind.kind, "", &errors)
 }
 
-/// What a user may do, as rules: everything, or to look around. Nodes have more than rules can say.
+/// What a user may do, as rules. Nodes may do more than rules can say.
 fn rules(call: &Call<'_>, spec: &Value) -> Result<Value, ApiError> {
-    if spec["namespace"].as_str().unwrap_or_default().is_empty() {
+    let namespace = spec["namespace"].as_str().unwrap_or_default();
+    if namespace.is_empty() {
         return Err(ApiError::bad_request("no namespace on request"));
     }
     let user = call.user;
+    let mut rules = call.server.rights().of(user, namespace);
     if user.is_in(MASTERS) {
-        let all = ["*"];
-        return Ok(json!({"incomplete": false,
-            "resourceRules": [{"verbs": all, "apiGroups": all, "resources": all}],
-            "nonResourceRules": [{"verbs": all, "nonResourceURLs": all}]}));
+        rules.extend(rights::everything());
     }
-    let known = user.is_in(AUTHENTICATED);
-    let mut paths = vec!["/healthz", "/livez", "/readyz", "/version", "/version/"];
-    let mut resources = Vec::new();
-    if known {
-        paths.extend(["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"]);
-        resources.push(json!({"verbs": ["create"], "apiGroups": ["authorization.k8s.io"],
-            "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]}));
-        resources.push(json!({"verbs": ["create"], "apiGroups": ["authentication.k8s.io"],
-            "resources": ["selfsubjectreviews"]}));
-    }
-    Ok(json!({"incomplete": user.node().is_some(), "resourceRules": resources,
-        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": paths}]}))
+    let (paths, resources): (Vec<Rule>, Vec<Rule>) =
+        rules.into_iter().partition(|rule| !rule.paths.is_empty());
+    let json = |rules: &[Rule]| -> Value { rules.iter().map(Rule::to_json).collect() };
+    Ok(json!({"incomplete": user.node().is_some(), "resourceRules": json(&resources),
+        "nonResourceRules": json(&paths)}))
 }
 
 /// An unknown token is an answer, not an error (7.1.5).

@@ -20,6 +20,7 @@ use crate::Inner;
 use crate::accept::{self, Form, Shape};
 use crate::admission;
 use crate::authn::User;
+use crate::authz::{self, Action, Decision, ResourceAction};
 use crate::error::ApiError;
 use crate::reply::{self, Reply};
 use crate::request::{Request, Target, Verb};
@@ -106,6 +107,24 @@ impl Call<'_> {
         match verbs.contains(&verb.as_str()) && level && named {
             true => Ok(()),
             false => Err(ApiError::method_not_allowed()),
+        }
+    }
+
+    /// Refuses a PUT or an apply that would create, to who may not create (7.3.2).
+    pub async fn may_create(&self) -> Result<(), ApiError> {
+        let Target { group, plural, namespace, name, .. } = self.target;
+        self.server.consistent().await?;
+        let action = Action::Resource(ResourceAction {
+            verb: "create",
+            group,
+            resource: plural,
+            namespace,
+            name,
+            ..Default::default()
+        });
+        match authz::decide(self.user, action, self.server) {
+            Decision::Allowed(_) => Ok(()),
+            Decision::Denied(reason) => Err(authz::refusal(self.user, action, &reason)),
         }
     }
 

@@ -122,7 +122,8 @@ fn merge_items(
     let mut merged = old.clone();
     merged.retain(|item| item.get(key).is_none_or(|value| !deleted.contains(value)));
     for item in &items {
-        let (Value::Object(change), Some(name)) = (item, item.get(key)) else {
+        let named = item.get(key).filter(|name| !name.is_null());
+        let (Value::Object(change), Some(name)) = (item, named) else {
             return Err(no_merge_key(item, key));
         };
         match merged.iter_mut().find(|m| m.get(key) == Some(name)) {

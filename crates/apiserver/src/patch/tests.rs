@@ -255,6 +255,8 @@ fn patches_that_do_not_fit_are_refused() {
         400,
         "merging lists cannot yet be specified in the patch",
     );
+    let named_null = "map: {\"name\":null} does not contain declared merge key: name";
+    refused(spec(json!({"containers": [{"name": null}]})), 400, named_null);
     refused(spec(json!({"containers": ["a"]})), 400, "map: \"a\" does not contain declared merge key: name");
     refused(
         spec(json!({"volumes": [{"name": "v", "$retainKeys": ["name"], "hostPath": {}}]})),

@@ -30,6 +30,7 @@ pub async fn apply(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, A
     let force = call.request.query.flag("force");
     let (namespace, name) = (&call.target.namespace, &call.target.name);
     if call.server.read(call.kind, namespace, name).await?.is_none() {
+        call.may_create().await?;
         let object = absent(call, &config, force, &writer)?;
         let new = create::New { dry_run: options.dry_run, warnings, ..object };
         return create::new_object(call, new).await?.reply(call);

@@ -55,6 +55,7 @@ pub async fn put(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, Api
     if part == Part::Main && call.kind.traits.create_on_update {
         let found = call.server.read(call.kind, &target.namespace, &target.name).await?;
         if found.is_none() {
+            call.may_create().await?;
             metadata::set(&mut object, "resourceVersion", Value::Null);
             let record = create::Record::Updated(&options.field_manager);
             let new = create::New { object, record, warnings: decoded.warnings, dry_run: options.dry_run };

@@ -14,4 +14,5 @@ mod logs;
 mod objects;
 mod people;
 mod real_client;
+mod rights;
 mod watches;
