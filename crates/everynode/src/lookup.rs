@@ -154,3 +154,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+pub mod tests;

@@ -24,12 +24,11 @@ mod yaml;
 pub use reason::Reason;
 pub use report::{Line, Report, State};
 
+pub use daemonset::snapshot::PAUSED_ANNOTATION;
+
 use daemonset::Snapshot;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
-
-/// The annotation that stops a rollout while it is `true`.
-pub const PAUSED_ANNOTATION: &str = "everynode.dev/paused";
 
 /// What is known about one DaemonSet.
 #[derive(Debug, Clone)]

@@ -11,11 +11,12 @@ use crate::pod::{self, Standing, standing};
 use crate::reason::{Finding, Reason};
 use crate::report::{self, Line, PodRef, State, Version};
 use crate::{Known, container};
-use daemonset::{Cause, Doing, Hold, Judge, Placement, Plan, Verdict};
+use daemonset::{Cause, Doing, Hold, Judge, Placement, Plan, Snapshot, Verdict};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 use objects::node_affinity;
+use objects::owner::controller_of;
 use objects::pod::{hash_label, is_ready, is_terminating};
 use std::collections::BTreeMap;
 
@@ -39,14 +40,18 @@ pub(crate) fn lines(known: &Known<'_>, plan: &Plan, now: Timestamp) -> Vec<Line>
         min_ready_seconds: spec.and_then(|spec| spec.min_ready_seconds).unwrap_or_default(),
         happened: Happened::new(&known.events, now),
     };
-    let gone = pods.iter().filter(|(node, _)| !nodes.contains_key(*node));
-    let gone =
-        gone.filter(|_| plan.standstill.is_none()).filter_map(|(node, daemons)| desk.gone(node, daemons));
-    let listed = plan.nodes.iter().filter_map(|(name, verdict)| {
-        let daemons = pods.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
-        Some(desk.line(name, nodes.get(name.as_str())?, verdict, daemons))
-    });
-    let mut lines: Vec<Line> = listed.chain(gone).collect();
+    let mut lines: Vec<Line> = match &plan.standstill {
+        Some(_) => desk.remaining(seen, &nodes),
+        None => {
+            let gone = pods.iter().filter(|(node, _)| !nodes.contains_key(*node));
+            let gone = gone.filter_map(|(node, daemons)| desk.gone(node, daemons));
+            let listed = plan.nodes.iter().filter_map(|(name, verdict)| {
+                let daemons = pods.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
+                Some(desk.line(name, nodes.get(name.as_str())?, verdict, daemons))
+            });
+            listed.chain(gone).collect()
+        }
+    };
     lines.sort_by(|a, b| a.node.cmp(&b.node));
     lines
 }
@@ -95,6 +100,31 @@ impl Desk<'_> {
             pod: Some(daemon.refer()),
             obstacles: Vec::new(),
         })
+    }
+
+    /// Where the controller does nothing: the pods that are there. Which version they are nobody can tell then.
+    fn remaining(&self, seen: &Snapshot<'_>, nodes: &BTreeMap<&str, &Node>) -> Vec<Line> {
+        let uid = self.daemon_set.metadata.uid.as_deref();
+        let is_ours =
+            |pod: &&&Pod| controller_of(&pod.metadata).is_some_and(|owner| Some(owner.uid.as_str()) == uid);
+        let mut ours: Vec<&Pod> = seen.pods.iter().filter(is_ours).copied().collect();
+        ours.sort_by_key(|pod| pod.metadata.name.clone());
+        let line = |pod: &Pod| {
+            let name = node_affinity::target_node(pod.spec.as_ref()?).ok()?;
+            let message = match standing(pod, nodes.get(name).copied(), 0, &self.happened) {
+                Standing::HeldBack(finding) if finding.reason == Reason::Terminating => finding.message,
+                _ => "nothing is done; the pod that is there is left as it is".to_string(),
+            };
+            Some(Line {
+                node: name.to_string(),
+                state: State::LeftOut,
+                reason: Reason::Standstill,
+                message,
+                pod: Some(refer(pod, None)),
+                obstacles: Vec::new(),
+            })
+        };
+        ours.into_iter().filter_map(line).collect()
     }
 
     fn left_out(&self, finding: Finding, verdict: &Verdict, speaker: Option<Daemon<'_>>) -> Finding {
@@ -198,6 +228,7 @@ impl Desk<'_> {
             Doing::Deleting { cause: Cause::OutdatedUnavailable | Cause::Outdated, .. } => {
                 "; old, and about to be replaced".to_string()
             }
+            Doing::OnHold { why, .. } => format!("; old, and {why}"),
             _ if finding.reason == Reason::Terminating => "; the next one comes after its end".to_string(),
             _ => String::new(),
         };
@@ -224,12 +255,16 @@ fn speaker<'a>(daemons: &[Daemon<'a>]) -> Option<Daemon<'a>> {
 
 impl Daemon<'_> {
     fn refer(self) -> PodRef {
-        PodRef {
-            name: self.pod.metadata.name.clone().unwrap_or_default(),
-            revision: self.version,
-            revision_hash: hash_label(self.pod).map(str::to_string),
-            created: pod::created(self.pod),
-            ready_since: pod::ready_since(self.pod),
-        }
+        refer(self.pod, Some(self.version))
+    }
+}
+
+fn refer(pod: &Pod, revision: Option<Version>) -> PodRef {
+    PodRef {
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        revision,
+        revision_hash: hash_label(pod).map(str::to_string),
+        created: pod::created(pod),
+        ready_since: pod::ready_since(pod),
     }
 }

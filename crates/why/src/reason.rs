@@ -60,6 +60,8 @@ pub enum Reason {
     Taint,
     /// The node does not exist any more.
     NodeGone,
+    /// The controller does nothing at all, and the report says why.
+    Standstill,
     /// Kubelet's word for a waiting container.
     Waiting(String),
 }
@@ -94,6 +96,7 @@ impl Reason {
             Self::NodeAffinity => "NodeAffinity",
             Self::Taint => "Taint",
             Self::NodeGone => "NodeGone",
+            Self::Standstill => "Standstill",
             Self::Waiting(word) => word,
         }
     }

@@ -20,7 +20,7 @@ pub struct Report {
     pub kind: &'static str,
     /// Whom it is about.
     pub daemon_set: Subject,
-    /// Why the controller does nothing at all; there are no nodes then.
+    /// Why the controller does nothing at all; only nodes with pods are told of then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standstill: Option<String>,
     /// What keeps the controller from a part of its work.
@@ -112,8 +112,9 @@ pub struct Line {
 pub struct PodRef {
     /// Its name.
     pub name: String,
-    /// Whether it is of the current template.
-    pub revision: Version,
+    /// Whether it is of the current template; absent where nobody can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Version>,
     /// The hash of the ControllerRevision that it was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision_hash: Option<String>,
@@ -208,7 +209,7 @@ pub struct Unmet {
 impl Report {
     pub(crate) fn new(daemon_set: &DaemonSet, plan: &Plan, nodes: Vec<Line>) -> Self {
         let count = |state: State| nodes.iter().filter(|line| line.state == state).count();
-        let is_old = |line: &&Line| line.pod.as_ref().is_some_and(|pod| pod.revision == Version::Old);
+        let is_old = |line: &&Line| line.pod.as_ref().is_some_and(|pod| pod.revision == Some(Version::Old));
         Self {
             api_version: "everynode.dev/v1alpha1",
             kind: "Why",

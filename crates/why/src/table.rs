@@ -75,7 +75,10 @@ fn row(line: &Line, now: Timestamp) -> [String; 6] {
         line.node.clone(),
         line.state.as_str().to_string(),
         line.pod.as_ref().map_or_else(none, |pod| pod.name.clone()),
-        line.pod.as_ref().map_or_else(none, |pod| pod.revision.as_str().to_string()),
+        line.pod
+            .as_ref()
+            .and_then(|pod| pod.revision)
+            .map_or_else(none, |version| version.as_str().to_string()),
         age.map_or_else(none, |created| human::duration(now.duration_since(created).as_secs())),
         line.message.clone(),
     ]

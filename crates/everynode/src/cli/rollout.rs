@@ -154,3 +154,33 @@ async fn undo(Opened { client, namespace, name }: Opened, to: i64) -> Result<()>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lookup::tests::server;
+    use kube::api::PostParams;
+
+    #[tokio::test]
+    async fn a_controller_of_ours_is_known_by_the_server_or_by_its_lease() {
+        assert!(is_heeded(&server(|_| None).await).await);
+        let foreign = |path: &str| {
+            (path == "/version").then(|| (200, json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0",
+                "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""})))
+        };
+        let client = server(foreign).await;
+        assert!(!is_heeded(&client).await);
+        let lease = |renewed: Timestamp| -> Lease {
+            let (_, name) = LEASE;
+            let time = renewed.strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
+            serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"renewTime": time}})).unwrap()
+        };
+        let api: Api<Lease> = Api::namespaced(client.clone(), LEASE.0);
+        let stale = lease(Timestamp::now() - SignedDuration::from_mins(5));
+        api.create(&PostParams::default(), &stale).await.unwrap();
+        assert!(!is_heeded(&client).await, "a lease that nobody renews");
+        let patch = Patch::Merge(json!({"spec": lease(Timestamp::now()).spec}));
+        api.patch(LEASE.1, &PatchParams::default(), &patch).await.unwrap();
+        assert!(is_heeded(&client).await);
+    }
+}
