@@ -192,3 +192,52 @@ fn a_rollout_that_hangs_says_where_and_goes_back() {
         plugin.reasons("default", &["Available"; 3]);
     });
 }
+
+#[test]
+fn a_paused_rollout_replaces_nothing_and_a_resumed_one_everything() {
+    check(3, |plugin| {
+        let kubectl = plugin.kubectl;
+        kubectl.ok_with(&["apply", "-f", "-"], HELLO);
+        plugin.reasons("default", &["Available"; 3]);
+        let image = "jsonpath={range .items[*]}{.spec.containers[0].image} {end}";
+        let images = || {
+            let text = kubectl.ok(&["get", "pods", "-l", "app=hello", "-o", image]);
+            let mut images: Vec<String> = text.split_whitespace().map(str::to_string).collect();
+            images.sort();
+            images
+        };
+        let (old, new) = ("everynode.dev/hello:1", "everynode.dev/hello:2");
+
+        assert_eq!(plugin.ok("rollout pause ds/hello"), "daemonset.apps/hello paused\n");
+        plugin.fails("rollout pause ds/hello", "daemonsets.apps \"hello\" is already paused");
+        kubectl.ok(&["set", "image", "ds/hello", "hello=everynode.dev/hello:2"]);
+        plugin.reasons("default", &["Paused"; 3]);
+        // The controller has seen the new template, and has said what it does about it.
+        kubectl.ok(&["wait", "ds/hello", "--for=jsonpath={.status.observedGeneration}=2", "--timeout=60s"]);
+        assert_eq!(images(), [old; 3]);
+        let status = plugin.ok("rollout status ds/hello --watch=false");
+        let expected = "Waiting for daemon set \"hello\" rollout to finish: 0 out of 3 new pods have been updated...\n\
+                        Paused; go on with: everynode rollout resume ds/hello -n default\n";
+        assert_eq!(status, expected);
+
+        // Only replacing stops: a pod that is deleted is made again, of the new template.
+        let first = kubectl.ok(&[
+            "get",
+            "pods",
+            "-l",
+            "app=hello",
+            "--field-selector=spec.nodeName=n1",
+            "-o",
+            "name",
+        ]);
+        kubectl.ok(&["delete", first.trim()]);
+        plugin.reasons("default", &["Available", "Paused", "Paused"]);
+        assert_eq!(images(), [old, old, new]);
+
+        assert_eq!(plugin.ok("rollout resume ds/hello"), "daemonset.apps/hello resumed\n");
+        plugin.fails("rollout resume ds/hello", "daemonsets.apps \"hello\" is not paused");
+        assert!(plugin.ok("rollout status ds/hello --timeout 60s").ends_with("successfully rolled out\n"));
+        plugin.reasons("default", &["Available"; 3]);
+        assert_eq!(images(), [new; 3]);
+    });
+}
