@@ -62,7 +62,7 @@ fn second() -> String {
 
 #[test]
 fn every_kind_of_change_raises_the_generation_once() {
-    // AP-16, AP-17, RV-27; TE-48 but for the owners of fields.
+    // TE-48, AP-16, AP-17, RV-27.
     check(|kubectl| {
         let generation = |expected: &str| assert_eq!(get(kubectl, "{.metadata.generation}"), expected);
         kubectl.ok_with(&["apply", "-f", "-"], HELLO);
@@ -75,6 +75,10 @@ fn every_kind_of_change_raises_the_generation_once() {
         generation("3");
         kubectl.ok(&["set", "resources", "ds/hello", "--limits=cpu=200m,memory=512Mi"]);
         generation("4");
+        let owners = kubectl
+            .value(&["get", "ds", "hello", "--show-managed-fields"], "{.metadata.managedFields[*].manager}")
+            .unwrap();
+        assert!(owners.contains("kubectl-set"), "{owners}");
         assert!(kubectl.ok(&["describe", "ds", "hello", "--chunk-size=1"]).starts_with("Name:"));
         assert_eq!(kubectl.ok(&["rollout", "restart", "ds/hello"]), "daemonset.apps/hello restarted\n");
         generation("5");

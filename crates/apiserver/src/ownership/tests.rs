@@ -152,6 +152,7 @@ fn kubectls_own_record_is_not_in_its_way_and_is_kept_true() {
 
 #[test]
 fn the_status_door_lets_no_spec_through() {
+    // AP-19.
     let kind = find("apps", "v1", "daemonsets").unwrap();
     let config = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "x"},
         "spec": {"minReadySeconds": 1}, "status": {"numberReady": 1}});

@@ -22,7 +22,7 @@ fn hashes(pods: &[Pod]) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_node_gets_a_pod_and_the_status_says_so() {
-    // TE-1, TE-13, WE-1.
+    // TE-1, TE-13, WE-1, MG-23, TE-28 NumberReadyStatus and ObservedGeneration.
     let world = World::with_nodes(3).await;
     world.create(&daemonset("hello:1")).await;
     world.until_living(&THREE).await;
@@ -150,6 +150,7 @@ async fn a_deleted_pod_comes_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orphans_live_on_and_are_adopted() {
+    // OW-20, OW-21.
     let world = World::with_nodes(3).await;
     world.create(&daemonset("hello:1")).await;
     world.until_living(&THREE).await;
@@ -174,6 +175,13 @@ async fn orphans_live_on_and_are_adopted() {
     world.eventually("the status of the adopter", ready, done).await;
     assert_eq!(uids(&world.pods().await), uids(&before), "none was restarted");
     assert_eq!(world.revisions().await.len(), 1, "the revision was adopted too");
+    // TK-11: neither the pods' metadata nor the template is written to.
+    let kept = |pods: &[Pod]| -> Vec<_> {
+        let metas = pods.iter().map(|pod| pod.metadata.clone());
+        metas.map(|meta| (meta.uid, meta.labels, meta.annotations, meta.finalizers)).collect()
+    };
+    assert_eq!(kept(&world.pods().await), kept(&before));
+    assert_eq!(daemonsets.get("d").await.unwrap().metadata.generation, Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 //!
 //! One file per subject; [`world`] is the cluster that they share the making of.
 
+mod acting;
 mod certificates;
 mod conditions;
 mod daemons;

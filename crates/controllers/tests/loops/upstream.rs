@@ -49,7 +49,7 @@ fn with_spec(pod: Value) -> Value {
 }
 
 /// The world once the loops have looked at everything that is there: a later set has its pods.
-async fn settled(world: &World, pods: usize) {
+pub async fn settled(world: &World, pods: usize) {
     let mut later = daemonset("hello:1");
     later["metadata"]["name"] = "later".into();
     later["spec"]["selector"]["matchLabels"]["app"] = "later".into();
