@@ -125,4 +125,32 @@ mod tests {
         assert_eq!((target.kubeconfig, target.context), (Some("/k".into()), Some("c".into())));
         assert!(crate::cli::parse::<Target>("").unwrap_err().contains("ds/NAME"));
     }
+
+    const KUBECONFIG: &str = r#"
+apiVersion: v1
+kind: Config
+current-context: here
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: u, user: {token: t}}]
+contexts:
+- {name: here, context: {cluster: c, user: u}}
+- {name: there, context: {cluster: c, user: u, namespace: b}}
+"#;
+
+    #[tokio::test]
+    async fn the_namespace_is_the_flags_else_the_contexts_else_default() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        std::fs::write(&path, KUBECONFIG).unwrap();
+        let cases = [("", "default"), ("--context there", "b"), ("--context there -n a", "a"), ("-n a", "a")];
+        for (flags, expected) in cases {
+            let line = format!("ds/x --kubeconfig {} {flags}", path.display());
+            let opened = crate::cli::parse::<Target>(&line).unwrap().open().await.unwrap();
+            assert_eq!((opened.namespace.as_str(), opened.name.as_str()), (expected, "x"), "{flags}");
+        }
+        let line = format!("ds/x --kubeconfig {} --context nowhere", path.display());
+        let error = crate::cli::parse::<Target>(&line).unwrap().open().await.err().unwrap();
+        assert!(format!("{error:#}").contains("nowhere"), "{error:#}");
+    }
 }

@@ -5,6 +5,7 @@ use apiserver::{ApiServer, User};
 use http::{Request, Response};
 use http_body_util::Either;
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::PostParams;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -12,8 +13,7 @@ use std::sync::{Arc, Mutex};
 use store::memory::MemoryStore;
 use tower::Service as _;
 
-/// A client of a new server; `instead` may answer a path itself, with a code and a body.
-pub async fn server(instead: impl Fn(&str) -> Option<(u16, Value)> + Send + Sync + 'static) -> Client {
+async fn open() -> ApiServer {
     let config = apiserver::Config {
         advertise: ([127, 0, 0, 1], 6443).into(),
         token_user: Arc::new(|_| None),
@@ -21,7 +21,12 @@ pub async fn server(instead: impl Fn(&str) -> Option<(u16, Value)> + Send + Sync
         ca_pem: String::new(),
         sources: Default::default(),
     };
-    let server = ApiServer::open(Arc::new(MemoryStore::new()), config).await.unwrap();
+    ApiServer::open(Arc::new(MemoryStore::new()), config).await.unwrap()
+}
+
+/// A client of a new server; `instead` may answer a path itself, with a code and a body.
+pub async fn server(instead: impl Fn(&str) -> Option<(u16, Value)> + Send + Sync + 'static) -> Client {
+    let server = open().await;
     let service = server.as_user(User::authenticated("admin", ["system:masters".to_string()]));
     let instead = Arc::new(instead);
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -96,4 +101,31 @@ async fn what_the_server_refuses_is_said_in_its_words() {
     assert_eq!(refused.as_deref(), Some("nodes is forbidden: User \"u\" cannot list resource \"nodes\""));
     let missing = Lookup::new(client, "default".into(), "none".into()).all().await.err();
     assert_eq!(missing.map(|error| error.to_string()).as_deref(), Some("daemonsets.apps \"none\" not found"));
+}
+
+#[tokio::test]
+async fn the_role_in_the_docs_is_enough_and_no_role_is_not() {
+    let server = open().await;
+    let admin =
+        Client::new(server.as_user(User::authenticated("admin", ["system:masters".to_string()])), "default");
+    with_a_daemonset(&admin).await;
+    let reader = Client::new(server.as_user(User::authenticated("reader", [])), "default");
+    let lookup = Lookup::new(reader, "default".to_string(), "hello".to_string());
+    let refused = lookup.all().await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("User \"reader\" cannot get resource \"daemonsets\""), "{refused}");
+
+    let docs = include_str!("../../../../docs/why.md");
+    let role = docs.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let role: ClusterRole = serde_saphyr::from_str(role).unwrap();
+    let binding = json!({
+        "metadata": {"name": "reader"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role.metadata.name},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "reader"}],
+    });
+    let binding: ClusterRoleBinding = serde_json::from_value(binding).unwrap();
+    Api::all(admin.clone()).create(&PostParams::default(), &role).await.unwrap();
+    Api::all(admin).create(&PostParams::default(), &binding).await.unwrap();
+    let found = lookup.all().await.unwrap();
+    assert_eq!(found.unread_events, None);
+    assert!(lookup.revisions(&found.subject.object).await.is_ok());
 }
