@@ -4,7 +4,7 @@ use crate::upstream::{settled, still};
 use crate::world::{Refusal, World, daemonset, image};
 use controllers::Config;
 use http::request::Parts;
-use k8s_openapi::api::apps::v1::DaemonSetStatus;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -231,4 +231,26 @@ async fn an_orphan_that_cannot_be_adopted_holds_everything_up() {
     broken.off();
     let full = |status: &DaemonSetStatus| status.number_available == Some(2);
     world.eventually("everything", || status(&world), full).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revisions_of_another_namespace_are_left_alone() {
+    // TE-41, RV-9: of two that nobody owns and the selector matches, only the one beside the set is adopted.
+    let world = still(&["n1"]).await;
+    for namespace in ["default", "kube-public"] {
+        let api = kube::Api::<ControllerRevision>::namespaced(world.client.clone(), namespace);
+        let revision = json!({"metadata": {"name": "r", "labels": {"app": "d", "controller-revision-hash": "r"}},
+            "revision": 7, "data": {"spec": {"template": {"$patch": "replace"}}}});
+        api.create(&PostParams::default(), &serde_json::from_value(revision).unwrap()).await.unwrap();
+    }
+    world.create(&daemonset("hello:1")).await;
+    let owned = |namespace: &str| {
+        let api = kube::Api::<ControllerRevision>::namespaced(world.client.clone(), namespace);
+        async move { api.get("r").await.unwrap().metadata.owner_references.is_some() }
+    };
+    world.eventually("the one beside it", || owned("default"), |owned| *owned).await;
+    let next =
+        || async { world.revisions().await.iter().map(|revision| revision.revision).collect::<Vec<_>>() };
+    world.eventually("the number after it", next, |numbers| *numbers == [7, 8]).await;
+    assert!(!owned("kube-public").await);
 }

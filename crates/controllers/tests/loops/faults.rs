@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exhausted_quota_costs_one_attempt_per_retry() {
+    // TE-25.
     let (attempts, is_full) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
     let (counted, full) = (attempts.clone(), is_full.clone());
     let world = World::with_faults(Config::default(), move |parts| {

@@ -199,7 +199,7 @@ fn refusal(message: &str) -> Refusal {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_status_counts_what_could_be_created() {
-    // TE-22: the third creation and all later ones are refused.
+    // TE-22, TE-25: the third creation and all later ones are refused.
     let created = Arc::new(AtomicUsize::new(0));
     let world = World::with_faults(Config::default(), move |parts| {
         let creates = parts.method == http::Method::POST && parts.uri.path().ends_with("/pods");

@@ -4,7 +4,7 @@
 
 use agent::fleet;
 use apiserver::{ApiServer, User};
-use controllers::{Config, Loops, Signer};
+use controllers::{Config, Loop, Loops, Signer};
 use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::Either;
@@ -149,6 +149,20 @@ impl World {
     pub fn restart_loops(&mut self) {
         self.loops.drain(..).for_each(|task| task.abort());
         self.start_loops(self.config.clone());
+    }
+
+    /// All loops end; that of DaemonSets starts anew as this user, the others as before.
+    pub fn give_daemonsets_to(&mut self, user: &str, group: &str) {
+        self.loops.drain(..).for_each(|task| task.abort());
+        let rest = Loop::ALL.into_iter().filter(|which| *which != Loop::DaemonSets);
+        let masters =
+            faults(self.server.as_user(master("system:everynode:controllers")), self.refuse.clone());
+        for (client, which) in
+            [(masters, Loops::of(rest)), (self.client_of(user, group), Loops::of([Loop::DaemonSets]))]
+        {
+            let end = self.stop.child_token().cancelled_owned();
+            self.loops.push(tokio::spawn(controllers::run(client, which, self.config.clone(), end)));
+        }
     }
 
     /// More nodes: `n<first>` and so on.
