@@ -38,18 +38,22 @@ pub fn pod_status(seen: &Seen<'_>, plan: &Plan, place: Place<'_>, now: Timestamp
     let view = container::View { seen, plan, place };
     let init_statuses: Vec<_> = inits.iter().map(|init| view.status(init)).collect();
     let statuses: Vec<_> = spec.containers.iter().map(|main| view.status(main)).collect();
-    let phase = match &plan.verdict {
-        Some(_) => "Failed",
-        None => phase(spec, plan.stage, &init_statuses, &statuses),
+    // What has ended stays so, also when somebody else said it and its containers then stop well.
+    let ended = old.phase.as_deref().filter(|phase| matches!(*phase, "Succeeded" | "Failed"));
+    let phase = match (&plan.verdict, ended) {
+        (Some(_), _) => "Failed",
+        (None, Some(ended)) => ended,
+        (None, None) => phase(spec, plan.stage, &init_statuses, &statuses),
     };
+    let told = |of_verdict: Option<String>, old: &Option<String>| of_verdict.or(ended.and(old.clone()));
     let facts = Facts { seen, spec, phase, inits: &init_statuses, mains: &statuses };
     let ips = pod_ips(seen, spec, old, place);
     let accepted = seen.memory.rejected.is_none();
     PodStatus {
         phase: Some(phase.into()),
         conditions: Some(facts.conditions(old, now)),
-        reason: plan.verdict.as_ref().map(|verdict| verdict.reason.clone()),
-        message: plan.verdict.as_ref().map(|verdict| verdict.message.clone()),
+        reason: told(plan.verdict.as_ref().map(|verdict| verdict.reason.clone()), &old.reason),
+        message: told(plan.verdict.as_ref().map(|verdict| verdict.message.clone()), &old.message),
         host_ip: Some(place.host_ip.into()),
         host_ips: Some(vec![HostIP { ip: place.host_ip.into() }]),
         pod_ip: ips.first().cloned(),
@@ -152,7 +156,7 @@ fn exit_code(status: &ContainerStatus) -> Option<i32> {
 struct Facts<'a> {
     seen: &'a Seen<'a>,
     spec: &'a PodSpec,
-    phase: &'static str,
+    phase: &'a str,
     inits: &'a [ContainerStatus],
     mains: &'a [ContainerStatus],
 }

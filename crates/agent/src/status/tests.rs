@@ -152,3 +152,14 @@ fn a_difference_says_only_what_changed() {
     let new = value(r#"{"a":1,"b":{"c":3},"e":[1,2],"f":0}"#);
     assert_eq!(difference(&old, &new), value(r#"{"b":{"c":3,"d":null},"e":[1,2],"f":0}"#));
 }
+
+#[test]
+fn a_pod_that_has_failed_stays_failed_though_its_containers_stop_well() {
+    let mut failed = pod(r#"{"containers":[{"name":"a"}]}"#);
+    let (phase, reason) = (Some("Failed".to_string()), Some("Evicted".to_string()));
+    failed.status = Some(PodStatus { phase, reason, ..PodStatus::default() });
+    for containers in [[run("a", 0, None)], [run("a", 0, Some(0))]] {
+        let status = status_of(&failed, &containers, &ready_memory());
+        assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("Evicted")));
+    }
+}
