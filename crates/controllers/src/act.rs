@@ -9,6 +9,7 @@
 
 use crate::Shared;
 use crate::caches::Whole;
+use crate::daemonsets::doubts::is_doubtful;
 use crate::events;
 use crate::expectations::Expectations;
 use crate::tolerate;
@@ -203,6 +204,9 @@ impl Actor<'_> {
                 Err(CallError::NamespaceEnds)
             }
             Err(error) => {
+                if is_doubtful(&error) {
+                    self.expectations.in_doubt(self.uid(), node, self.shared.now());
+                }
                 self.expectations.refused(self.uid(), word(&error), self.shared.now());
                 self.tell(action.failed(&text(&error)));
                 Err(error.into())

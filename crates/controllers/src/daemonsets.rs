@@ -7,6 +7,7 @@
 //!
 //! Kubernetes: `daemon_controller.go` (`syncDaemonSet` and the event handlers).
 
+pub(crate) mod doubts;
 mod wakes;
 
 use crate::Shared;
@@ -108,7 +109,11 @@ impl Loop {
     }
 
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, SyncError> {
-        let Some(subject) = self.shared.caches.daemonsets.get(&key) else { return Ok(Next::Rest) };
+        let daemonsets = &self.shared.caches.daemonsets;
+        let Some(subject) = daemonsets.get(&key) else { return Ok(Next::Rest) };
+        let again = doubts::settle(&self.shared, &self.expectations, &subject).await;
+        // As it is after the question: that may have taken long.
+        let Some(subject) = daemonsets.get(&key) else { return Ok(Next::Rest) };
         let now = self.shared.now();
         let mut plan = self.plan(&key, &subject, now);
         if let Some(standstill) = &plan.standstill {
@@ -126,7 +131,8 @@ impl Loop {
         if !plan.problems.is_empty() {
             return Err(SyncError::Problems(plan.problems));
         }
-        Ok(next(&plan, now))
+        let again = again.map_or(Next::Rest, Next::After);
+        Ok(next(&plan, now).sooner(again))
     }
 
     fn plan(&self, key: &ObjectKey, subject: &Whole<DaemonSet>, now: Timestamp) -> Plan {

@@ -2,8 +2,9 @@
 //!
 //! Keeps one [`Unseen`] per DaemonSet: filled by what the server has accepted, emptied by the watch, and an input of
 //! the next snapshot, so that a plan made from a late cache creates nothing twice. A write that the watch has shown
-//! before its answer came back is never recorded. Kubernetes: `ControllerExpectations` (MG-26…MG-28); see
-//! [`daemonset::unseen`] for where we differ.
+//! before its answer came back is never recorded. A create whose answer was lost counts as done until the server has
+//! been asked ([`Expectations::doubts`]). Kubernetes: `ControllerExpectations` (MG-26…MG-28); see [`daemonset::unseen`]
+//! for where we differ.
 
 use crate::caches::{Change, Mirror};
 use daemonset::unseen::Unseen;
@@ -13,12 +14,18 @@ use objects::key::ObjectKey;
 use objects::owner::controller_of;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
 
 /// Writes on their way, by the DaemonSet's uid.
 pub struct Expectations {
     pods: Arc<Mirror<Pod>>,
     unseen: Arc<Mutex<BTreeMap<String, Unseen>>>,
+    /// Nodes for which a pod may have been created, and since when that is open; by the DaemonSet's uid.
+    doubts: Mutex<BTreeMap<String, Doubts>>,
 }
+
+/// Nodes, and when the doubt began.
+pub type Doubts = BTreeMap<String, Instant>;
 
 impl Expectations {
     /// Starts listening to what the cache shows.
@@ -26,7 +33,7 @@ impl Expectations {
         let unseen: Arc<Mutex<BTreeMap<String, Unseen>>> = Arc::default();
         let heard = unseen.clone();
         pods.listen(move |change| hear(&mut lock(&heard), change));
-        Self { pods, unseen }
+        Self { pods, unseen, doubts: Mutex::default() }
     }
 
     /// What is on its way for this DaemonSet.
@@ -66,14 +73,48 @@ impl Expectations {
         }
     }
 
+    /// Whether the server has made a pod for this node nobody knows: its answer was lost.
+    pub fn in_doubt(&self, owner: &str, node: &str, now: Timestamp) {
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        doubts.entry(owner.to_string()).or_default().insert(node.to_string(), Instant::now());
+        lock(&self.unseen).entry(owner.to_string()).or_default().created(node, &nameless(node), now);
+    }
+
+    /// Every open doubt about this DaemonSet.
+    pub fn doubts(&self, owner: &str) -> Doubts {
+        let doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        doubts.get(owner).cloned().unwrap_or_default()
+    }
+
+    /// The server has been asked about these nodes; what it had made is noted by [`Expectations::created`].
+    pub fn settle(&self, owner: &str, nodes: &Doubts) {
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = doubts.get_mut(owner) else { return };
+        open.retain(|node, since| nodes.get(node) != Some(since));
+        let open = if open.is_empty() { doubts.remove(owner).unwrap_or_default() } else { open.clone() };
+        let mut all = lock(&self.unseen);
+        if let Some(unseen) = all.get_mut(owner) {
+            nodes
+                .keys()
+                .filter(|node| !open.contains_key(*node))
+                .for_each(|node| unseen.gone(&nameless(node)));
+        }
+    }
+
     /// The DaemonSet is gone (MG-28).
     pub fn forget(&self, owner: &str) {
         lock(&self.unseen).remove(owner);
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
     }
 
     fn shows(&self, key: &ObjectKey, is_it: impl Fn(&Pod) -> bool) -> bool {
         self.pods.get(key).is_some_and(|pod| is_it(&pod))
     }
+}
+
+/// Stands for the uid of a pod of which only the node is known. No uid has a colon.
+fn nameless(node: &str) -> String {
+    format!("unknown:{node}")
 }
 
 fn lock(unseen: &Mutex<BTreeMap<String, Unseen>>) -> MutexGuard<'_, BTreeMap<String, Unseen>> {
@@ -139,6 +180,28 @@ mod tests {
         pods.apply(pod("1", "2", true));
         expectations.deleted(D, &key, "1", now);
         assert!(expectations.of(D, now).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_create_without_an_answer_counts_until_the_server_was_asked() {
+        let (_, expectations, key) = empty();
+        let now = Timestamp::UNIX_EPOCH;
+        expectations.in_doubt(D, "n1", now);
+        let asked = expectations.doubts(D);
+        assert!(asked.contains_key("n1") && !expectations.of(D, now).is_empty());
+        // It had been made, and the cache does not show it yet.
+        expectations.created(D, "n1", &key, "1", now);
+        expectations.settle(D, &asked);
+        assert!(expectations.doubts(D).is_empty() && !expectations.of(D, now).is_empty());
+        expectations.in_doubt(D, "n2", now);
+        let asked = expectations.doubts(D);
+        // A doubt that is younger than the question stays open.
+        tokio::time::advance(std::time::Duration::from_millis(1)).await;
+        expectations.in_doubt(D, "n2", now);
+        expectations.settle(D, &asked);
+        assert!(expectations.doubts(D).contains_key("n2"));
+        expectations.forget(D);
+        assert!(expectations.doubts(D).is_empty() && expectations.of(D, now).is_empty());
     }
 
     #[test]
