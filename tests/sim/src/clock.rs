@@ -27,6 +27,7 @@ struct Clock {
     began: Instant,
     /// By party.
     skews: [SignedDuration; 3],
+    jumped: bool,
 }
 
 thread_local! {
@@ -35,15 +36,21 @@ thread_local! {
 
 /// The simulation begins now, with all clocks right.
 pub(crate) fn begin() {
-    CLOCK.set(Some(Clock { began: Instant::now(), skews: [SignedDuration::ZERO; 3] }));
+    CLOCK.set(Some(Clock { began: Instant::now(), skews: [SignedDuration::ZERO; 3], jumped: false }));
 }
 
 /// A party's clock jumps: it is wrong by this much from now on.
 pub(crate) fn jump(party: Party, skew: SignedDuration) {
     if let Some(mut clock) = CLOCK.get() {
         clock.skews[party as usize] = skew;
+        clock.jumped |= !skew.is_zero();
         CLOCK.set(Some(clock));
     }
+}
+
+/// Whether a clock has ever jumped: then spans of time say nothing about what a party believed.
+pub(crate) fn has_jumped() -> bool {
+    CLOCK.get().is_some_and(|clock| clock.jumped)
 }
 
 /// How long the simulation has been running.

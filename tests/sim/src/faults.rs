@@ -40,6 +40,10 @@ struct Inner {
     /// Clients that have crashed and not started again: their calls lead nowhere.
     dead: BTreeSet<String>,
     crashes: BTreeMap<String, Arc<Notify>>,
+    /// Faults that a script has asked for.
+    asked: Vec<Asked>,
+    /// Watches that give nothing: client and plural.
+    held: BTreeSet<(String, String)>,
     calls: VecDeque<Call>,
     /// How far each client's watch of each kind is.
     heard: BTreeMap<(String, String), Revision>,
@@ -74,6 +78,19 @@ pub(crate) struct Fate {
     pub(crate) what: What,
 }
 
+/// A fault that a script asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) client: String,
+    pub(crate) verb: String,
+    pub(crate) plural: String,
+    pub(crate) what: What,
+    /// Calls that pass before it strikes.
+    pub(crate) pass: u64,
+    /// Calls that it strikes at.
+    pub(crate) times: u64,
+}
+
 /// The end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum What {
@@ -101,6 +118,8 @@ impl Faults {
             hung: BTreeSet::new(),
             dead: BTreeSet::new(),
             crashes: BTreeMap::new(),
+            asked: Vec::new(),
+            held: BTreeSet::new(),
             calls: VecDeque::new(),
             heard: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -134,6 +153,29 @@ impl Faults {
         let bell = Arc::new(Notify::new());
         inner.crashes.insert(client.to_string(), bell.clone());
         bell
+    }
+
+    /// Strikes at the calls of this client, verb and plural: after `pass` of them at the next `times`.
+    pub(crate) fn ask(&self, asked: Asked) {
+        self.lock().asked.push(asked);
+    }
+
+    /// Nothing asked for strikes any more.
+    pub(crate) fn heal(&self) {
+        self.lock().asked.clear();
+    }
+
+    /// The client's watch of a kind gives nothing, or goes on.
+    pub(crate) fn hold(&self, client: &str, plural: &str, holds: bool) {
+        let (mut inner, watch) = (self.lock(), (client.to_string(), plural.to_string()));
+        match holds {
+            true => inner.held.insert(watch),
+            false => inner.held.remove(&watch),
+        };
+    }
+
+    fn is_held(&self, client: &str, plural: &str) -> bool {
+        self.lock().held.contains(&(client.to_string(), plural.to_string()))
     }
 
     /// How often each fault has struck.
@@ -195,6 +237,9 @@ impl Faults {
     /// What shall happen to this call.
     fn fate(&self, call: &Call) -> Fate {
         let mut inner = self.lock();
+        if let Some(what) = inner.asked_for(call) {
+            return Fate { what, ..Fate::default() };
+        }
         if !inner.on {
             return Fate::default();
         }
@@ -208,6 +253,21 @@ impl Faults {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn asked_for(&mut self, call: &Call) -> Option<What> {
+        let fits = |asked: &&mut Asked| {
+            asked.client == call.client && asked.verb == call.verb && asked.plural == call.plural
+        };
+        let asked = self.asked.iter_mut().filter(|asked| asked.times > 0).find(fits)?;
+        if asked.pass > 0 {
+            asked.pass -= 1;
+            return None;
+        }
+        asked.times -= 1;
+        Some(asked.what)
     }
 }
 

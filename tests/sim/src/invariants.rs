@@ -3,9 +3,13 @@
 //! Each promise is a file. A write of the loop `daemonsets` is held against everything that the loop may have seen when it
 //! decided ([`crate::window`]): if no moment of the window justifies it, the promise is broken.
 
+mod floor;
 mod pairs;
 mod placed;
 mod reasons;
+mod revisions;
+mod status;
+mod untouched;
 
 use crate::clock;
 use crate::faults::Faults;
@@ -23,6 +27,7 @@ pub(crate) struct Invariants {
     /// The clients whose writes are the loop's.
     pub(crate) ours: Vec<String>,
     window: Window,
+    floor: floor::Floor,
 }
 
 /// One write, and what may be said of it.
@@ -40,7 +45,7 @@ pub(crate) type Verdict = Result<(), (&'static str, String)>;
 impl Invariants {
     /// The promises of the loop that these clients run.
     pub(crate) fn of(ours: Vec<String>) -> Self {
-        Self { ours, window: Window::default() }
+        Self { ours, window: Window::default(), floor: floor::Floor::default() }
     }
 
     /// Looks at the write that `truth` has just taken in.
@@ -51,9 +56,14 @@ impl Invariants {
         let look = Look { truth, faults, ours: &self.ours, since };
         let verdicts = match change {
             Change::Pod(pair) => {
-                vec![pairs::check(&look, pair), placed::check(&look, pair), reasons::check(&look, pair)]
+                let calm = [pairs::check, placed::check, reasons::check, untouched::check];
+                let mut verdicts: Vec<Verdict> = calm.iter().map(|check| check(&look, pair)).collect();
+                verdicts.push(self.floor.check(&look, pair));
+                verdicts
             }
-            _ => Vec::new(),
+            Change::Set(pair) => vec![status::check(&look, pair)],
+            Change::Revision(pair) => vec![revisions::check(&look, pair)],
+            Change::Node(_) | Change::Other => Vec::new(),
         };
         for (promise, how) in verdicts.into_iter().filter_map(Result::err) {
             trace.broken(promise, format_args!("{how} (it may speak of any moment since {since:?})"));
@@ -66,6 +76,11 @@ impl Look<'_> {
     pub(crate) fn is_ours(&self, verb: &str, plural: &str, key: &str) -> bool {
         let calls = self.faults.just_now(verb, plural, key);
         !calls.is_empty() && calls.iter().all(|call| self.ours.contains(&call.client))
+    }
+
+    /// Whether somebody else has made this very call now.
+    pub(crate) fn is_others(&self, verb: &str, plural: &str, key: &str) -> bool {
+        self.faults.just_now(verb, plural, key).iter().any(|call| !self.ours.contains(&call.client))
     }
 
     /// The key and uid of the DaemonSet that controls a pod.

@@ -17,6 +17,7 @@ pub(crate) mod machines;
 pub(crate) mod observer;
 pub(crate) mod processes;
 pub(crate) mod rest;
+pub mod script;
 pub mod seed;
 pub(crate) mod trace;
 pub(crate) mod truth;

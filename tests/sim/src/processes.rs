@@ -21,6 +21,8 @@ pub(crate) struct Process {
     /// Another process runs the same loops: they take turns.
     pub(crate) takes_turns: bool,
     pub(crate) chance: Chance,
+    /// How often it has started.
+    pub(crate) starts: u32,
 }
 
 /// What a process runs against.
@@ -45,6 +47,7 @@ impl Process {
     pub(crate) async fn keep(mut self, around: Around) {
         loop {
             let crashed = around.faults.started(&self.name);
+            self.starts += 1;
             around.trace.say(format_args!("process {} starts", self.name));
             let run = controllers::run(
                 around.client(&self.name),
@@ -85,7 +88,8 @@ impl Process {
         let election = self.takes_turns.then(|| Election {
             namespace: "kube-system".to_string(),
             name: "everynode-controllers".to_string(),
-            identity: self.name.clone(),
+            // A process that starts again is another one.
+            identity: format!("{} {}", self.name, self.starts),
         });
         Config { election, now: clock::of_loops, ..Config::default() }
     }

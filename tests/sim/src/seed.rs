@@ -64,7 +64,7 @@ async fn play(seed: u64, length: Length) -> Result<Outcome> {
     // Every eighth run goes without faults: users alone must be able to break nothing.
     let is_calm = seed.is_multiple_of(8);
     let dials = if is_calm { Dials::default() } else { Dials::swarm(&mut of_plan) };
-    let plan = Plan { dials, two_leaders: !is_calm && of_plan.percent(20) };
+    let plan = Plan { dials, two_leaders: !is_calm && of_plan.percent(20), ..Plan::default() };
     let trace = Trace::default();
     trace.say(format_args!("seed {seed}: {plan:?}"));
     let mut world = World::begin(&chance, plan, trace.clone()).await?;

@@ -78,6 +78,11 @@ impl Trace {
         (inner.lines.iter().cloned().collect(), inner.hash, inner.steps)
     }
 
+    /// Takes the lines that came since the last call.
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.lock().lines.drain(..).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

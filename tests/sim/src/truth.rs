@@ -116,16 +116,22 @@ impl<T> History<T> {
         self.objects.get(key)?.last()?.object.as_ref()
     }
 
+    /// Every version of an object, and when it was written.
+    pub(crate) fn versions(&self, key: &str) -> impl Iterator<Item = (Duration, Option<&Arc<T>>)> {
+        let versions = self.objects.get(key).map(Vec::as_slice).unwrap_or_default();
+        versions.iter().map(|version| (version.at, version.object.as_ref()))
+    }
+
     /// Every key that ever was.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &String> {
         self.objects.keys()
     }
 
-    /// The versions of an object that could be seen at `since` or later; `None` stands for its absence.
+    /// The versions of an object that could be seen just before `since` or later; `None` stands for its absence.
     pub(crate) fn since(&self, key: &str, since: Duration) -> Vec<Option<Arc<T>>> {
         let Some(versions) = self.objects.get(key) else { return vec![None] };
-        let first = versions.partition_point(|version| version.at <= since);
-        // What was there at `since` is the version before; an object that is younger was absent then.
+        let first = versions.partition_point(|version| version.at < since);
+        // Writes of one instant have an order, and the loop may have looked between two of them.
         let before = match first.checked_sub(1).and_then(|index| versions.get(index)) {
             Some(version) => version.object.clone(),
             None => None,

@@ -7,9 +7,11 @@ mod sets;
 
 use crate::chance::Chance;
 use crate::clock::{self, Party};
+use crate::hands::{Outcome, REVISIONS, SETS};
 use crate::world::World;
 use jiff::SignedDuration;
 use moves::Move;
+use serde_json::Value;
 use std::time::Duration;
 
 /// The longest time between two moves.
@@ -45,4 +47,15 @@ pub(crate) fn leave(world: &mut World) {
             world.machines.switch_on(&name);
         }
     }
+}
+
+/// `kubectl rollout undo`: the data of the second-newest revision, sent as it is (RV-23).
+pub(crate) async fn undo(world: &World, name: &str) -> Outcome {
+    let list = world.hands.get(&format!("{REVISIONS}?labelSelector=app%3D{name}")).await?;
+    let mut items: Vec<&Value> = list["items"].as_array().into_iter().flatten().collect();
+    items.sort_by_key(|item| item["revision"].as_i64());
+    let Some(before) = items.iter().rev().nth(1) else {
+        return Err("no last revision to roll back to".to_string());
+    };
+    world.hands.patch(&format!("{SETS}/{name}"), &before["data"]).await
 }

@@ -4,6 +4,8 @@ use crate::truth::Set;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use objects::pod;
+use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// `created for n1 (hash 5b…)`, `is Ready`; none if nothing of interest has changed.
 pub(crate) fn of_pod(old: Option<&Pod>, new: Option<&Pod>) -> Option<String> {
@@ -124,5 +126,22 @@ pub(crate) fn of_revision(old: Option<&ControllerRevision>, new: Option<&Control
         (None, Some(new)) => format!("created as number {}", new.revision),
         (Some(old), Some(new)) if old.revision != new.revision => format!("is number {}", new.revision),
         _ => "is written".to_string(),
+    }
+}
+
+/// Where two objects differ: paths, with both values.
+pub(crate) fn difference(old: &Value, new: &Value) -> Vec<String> {
+    match (old.as_object(), new.as_object()) {
+        (Some(old), Some(new)) => {
+            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            let field = |name: &&String| {
+                let (old, new) =
+                    (old.get(*name).unwrap_or(&Value::Null), new.get(*name).unwrap_or(&Value::Null));
+                difference(old, new).into_iter().map(|line| format!(".{name}{line}")).collect::<Vec<_>>()
+            };
+            names.iter().flat_map(field).collect()
+        }
+        _ if old == new => Vec::new(),
+        _ => vec![format!(" {old} to {new}")],
     }
 }

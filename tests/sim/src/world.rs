@@ -12,6 +12,7 @@ use crate::trace::Trace;
 use anyhow::{Context as _, Result};
 use apiserver::{ApiServer, Sources, User};
 use controllers::{Loop, Loops};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::Store;
 use store::memory::MemoryStore;
@@ -24,17 +25,21 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     pub(crate) trace: Trace,
     pub(crate) observer: Observer,
-    pub(crate) server: ApiServer,
+    /// The names of the processes that run loops.
+    pub(crate) processes: Vec<String>,
+    server: ApiServer,
     store: Arc<dyn Store>,
     _tasks: JoinSet<()>,
 }
 
 /// What kind of world it is.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) dials: Dials,
     /// Two processes take turns with the loop `daemonsets`.
     pub(crate) two_leaders: bool,
+    /// These loops do not run.
+    pub(crate) without: BTreeSet<Loop>,
 }
 
 impl World {
@@ -53,17 +58,18 @@ impl World {
         tasks.spawn(looks);
         let server = open(store.clone()).await?;
         let around = Around { server: server.clone(), faults: faults.clone(), trace: trace.clone() };
-        for name in ours {
+        for name in ours.clone() {
             let loops = Loops::of([Loop::DaemonSets]);
             let chance = chance.branch(&name);
-            let process = Process { name, loops, takes_turns: plan.two_leaders, chance };
+            let process = Process { name, loops, takes_turns: plan.two_leaders, chance, starts: 0 };
             tasks.spawn(process.keep(around.clone()));
         }
-        tasks.spawn(others(chance).keep(around.clone()));
+        tasks.spawn(others(chance, &plan.without).keep(around.clone()));
         let admin = server.as_user(User::authenticated("admin", ["system:masters".to_string()]));
         let hands = Hands::new(kube::Client::new(admin, "default"));
         let machines = Machines::new(around);
-        Ok(Self { hands, machines, faults, trace, observer, server, store, _tasks: tasks })
+        let processes = [ours, vec!["others".to_string()]].concat();
+        Ok(Self { hands, machines, faults, trace, observer, processes, server, store, _tasks: tasks })
     }
 
     /// Waits until every write so far has been looked at.
@@ -80,13 +86,15 @@ impl Drop for World {
     }
 }
 
-fn others(chance: &Chance) -> Process {
-    let loops = Loop::ALL.into_iter().filter(|which| !matches!(which, Loop::DaemonSets | Loop::Certificates));
+fn others(chance: &Chance, without: &BTreeSet<Loop>) -> Process {
+    let is_other = |which: &Loop| !matches!(which, Loop::DaemonSets | Loop::Certificates);
+    let loops = Loop::ALL.into_iter().filter(is_other).filter(|which| !without.contains(which));
     Process {
         name: "others".to_string(),
         loops: Loops::of(loops),
         takes_turns: false,
         chance: chance.branch("others"),
+        starts: 0,
     }
 }
 

@@ -112,7 +112,8 @@ impl Stream {
                 return self.breaks();
             }
         }
-        while self.faults.is_hung(&self.call.client) {
+        let Call { client, plural, .. } = &self.call;
+        while self.faults.is_hung(client) || self.faults.is_held(client, plural) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         self.note(&line);

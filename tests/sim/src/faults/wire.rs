@@ -98,6 +98,7 @@ fn reset() -> io::Error {
 
 fn refusal(code: u16) -> Response<AnyBody> {
     let (reason, message) = match code {
+        403 => ("Forbidden", "forbidden by the simulation"),
         409 => ("Conflict", "the object has been modified; please apply your changes to the latest version"),
         429 => ("TooManyRequests", "Too many requests, please try again later."),
         503 => ("ServiceUnavailable", "the server is currently unable to handle the request"),

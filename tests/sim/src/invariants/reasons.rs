@@ -7,6 +7,7 @@ use super::{Look, Verdict};
 use crate::truth::{Pair, Set};
 use crate::words;
 use daemonset::Placement;
+use daemonset::snapshot::PAUSED_ANNOTATION;
 use k8s_openapi::api::core::v1::Pod;
 use objects::pod;
 use std::sync::Arc;
@@ -52,7 +53,10 @@ fn has_company(look: &Look<'_>, key: &str, uid: &str, node: &str) -> bool {
 fn may_replace(look: &Look<'_>, set: &Set, old: &Pod) -> bool {
     let spec = set.object.spec.as_ref();
     let strategy = spec.and_then(|spec| spec.update_strategy.as_ref()?.type_.as_deref());
-    strategy != Some("OnDelete") && !is_current(look, set, old)
+    let annotations = set.object.metadata.annotations.as_ref();
+    let is_paused =
+        annotations.and_then(|all| all.get(PAUSED_ANNOTATION)).is_some_and(|value| value == "true");
+    strategy != Some("OnDelete") && !is_paused && !is_current(look, set, old)
 }
 
 /// RU-5, by the hash alone: a pod whose hash is that of a revision with the set's very template is current.

@@ -3,7 +3,7 @@
 use super::sets;
 use crate::chance::Chance;
 use crate::clock::{self, Party};
-use crate::hands::{NODES, Outcome, PODS, REVISIONS, SETS};
+use crate::hands::{NODES, Outcome, PODS, SETS};
 use crate::machines::{Make, client_of};
 use crate::world::World;
 use agent::runtime::simulated::Stages;
@@ -55,7 +55,7 @@ impl Move {
             },
             40..60 => on_pod(world, chance).unwrap_or_else(|| change(a_name(chance), chance)),
             60..85 => on_node(&machines, chance),
-            _ => disaster(&machines, chance),
+            _ => disaster(&machines, &world.processes, chance),
         }
     }
 
@@ -65,7 +65,7 @@ impl Move {
         match self {
             Self::Apply { set, .. } => hands.create(SETS, &set).await,
             Self::Change { name, patch, .. } => hands.patch(&format!("{SETS}/{name}"), &patch).await,
-            Self::Undo { name } => undo(world, &name).await,
+            Self::Undo { name } => super::undo(world, &name).await,
             Self::Delete { name, propagation } => hands.delete(&format!("{SETS}/{name}"), propagation).await,
             Self::DeletePod { key } => hands.delete(&format!("{PODS}/{key}"), "Background").await,
             Self::FailPod { key, phase } => {
@@ -184,36 +184,22 @@ fn taints(chance: &mut Chance) -> Value {
     }
 }
 
-fn disaster(machines: &[(String, bool)], chance: &mut Chance) -> Move {
-    let Some((node, runs)) = chance.pick(machines).cloned() else { return crash(chance) };
+fn disaster(machines: &[(String, bool)], processes: &[String], chance: &mut Chance) -> Move {
+    let process = chance.pick(processes).cloned().unwrap_or_default();
+    let Some((node, runs)) = chance.pick(machines).cloned() else { return Move::Crash { process } };
     match chance.below(10) {
         0..4 if runs => Move::SwitchOff { node },
         0..4 => Move::SwitchOn { node },
         4..6 => Move::Hang { node, hangs: true },
         6..8 => Move::Hang { node, hangs: false },
         8 => clock_jump(chance),
-        _ => crash(chance),
+        _ => Move::Crash { process },
     }
 }
 
 fn clock_jump(chance: &mut Chance) -> Move {
     let party = [Party::Server, Party::Loops, Party::Nodes][chance.below(3)];
     Move::Clock { party, seconds: [-90, -5, 0, 5, 90][chance.below(5)] }
-}
-
-fn crash(chance: &mut Chance) -> Move {
-    Move::Crash { process: ["daemonsets", "others"][chance.below(2)].to_string() }
-}
-
-/// `kubectl rollout undo`: the data of the second-newest revision, sent as it is (RV-23).
-async fn undo(world: &World, name: &str) -> Outcome {
-    let list = world.hands.get(&format!("{REVISIONS}?labelSelector=app%3D{name}")).await?;
-    let mut items: Vec<&Value> = list["items"].as_array().into_iter().flatten().collect();
-    items.sort_by_key(|item| item["revision"].as_i64());
-    let Some(before) = items.iter().rev().nth(1) else {
-        return Err("no last revision to roll back to".to_string());
-    };
-    world.hands.patch(&format!("{SETS}/{name}"), &before["data"]).await
 }
 
 impl fmt::Display for Move {
