@@ -1,46 +1,49 @@
-//! The loop of DaemonSets with no more rights than upstream's controller has.
+//! The loop of DaemonSets with the rights of examples/controller-rights.yaml, which are upstream's.
 
 use crate::world::{World, daemonset, image};
 use controllers::Config;
+use controllers::leader::Election;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::{Value, json};
 
-const USER: &str = "system:serviceaccount:kube-system:daemon-set-controller";
+const RIGHTS: &str = include_str!("../../../../examples/controller-rights.yaml");
+const USER: &str = "system:serviceaccount:kube-system:everynode-controller";
 
+/// Creates the roles and bindings of the example, as its reader does.
 async fn allow(world: &World) {
-    let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
-    let rules: Vec<Value> = vec![
-        rule("apps", &["daemonsets"], &["get", "list", "watch"]),
-        rule("apps", &["daemonsets/status", "daemonsets/finalizers"], &["update"]),
-        rule("", &["nodes"], &["list", "watch"]),
-        rule("", &["pods"], &["list", "watch", "create", "delete", "patch"]),
-        rule("", &["pods/binding"], &["create"]),
-        rule(
-            "apps",
-            &["controllerrevisions"],
-            &["get", "list", "watch", "create", "delete", "update", "patch"],
-        ),
-        rule("", &["events"], &["create", "patch", "update"]),
-    ];
-    let role = json!({"metadata": {"name": "daemons"}, "rules": rules});
-    let binding = json!({"metadata": {"name": "daemons"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "daemons"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}]});
-    let params = PostParams::default();
-    let roles = Api::<ClusterRole>::all(world.client.clone());
-    roles.create(&params, &serde_json::from_value(role).unwrap()).await.unwrap();
-    let bindings = Api::<ClusterRoleBinding>::all(world.client.clone());
-    bindings.create(&params, &serde_json::from_value(binding).unwrap()).await.unwrap();
+    for text in RIGHTS.split("\n---\n") {
+        let object: Value = serde_saphyr::from_str(text).unwrap();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        match object["kind"].as_str().unwrap() {
+            "ClusterRole" => create(Api::<ClusterRole>::all(world.client.clone()), &object).await,
+            "ClusterRoleBinding" => {
+                create(Api::<ClusterRoleBinding>::all(world.client.clone()), &object).await
+            }
+            "Role" => create(Api::<Role>::namespaced(world.client.clone(), namespace), &object).await,
+            "RoleBinding" => {
+                create(Api::<RoleBinding>::namespaced(world.client.clone(), namespace), &object).await
+            }
+            kind => assert_eq!(kind, "ServiceAccount"),
+        }
+    }
+}
+
+async fn create<K>(api: Api<K>, object: &Value)
+where
+    K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+{
+    api.create(&PostParams::default(), &serde_json::from_value(object.clone()).unwrap()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upstreams_rights_are_enough() {
     // OW-28: creation, rollout, history, status, events, release and adoption, and nothing is refused on the way.
+    let election = Election { namespace: "kube-system".into(), name: "e".into(), identity: "i".into() };
     let mut world = World::with_config(Config::default()).await;
     allow(&world).await;
-    world.give_daemonsets_to(USER, "system:serviceaccounts");
+    world.give_daemonsets_to(USER, "system:serviceaccounts", election);
     world.add_nodes(1, 2);
     world.eventually("the nodes", || world.ready_nodes(), |ready| *ready == 2).await;
     world.create(&daemonset("hello:1")).await;

@@ -4,6 +4,7 @@
 
 use agent::fleet;
 use apiserver::{ApiServer, User};
+use controllers::leader::Election;
 use controllers::{Config, Loop, Loops, Signer};
 use http::request::Parts;
 use http::{Request, Response};
@@ -151,17 +152,19 @@ impl World {
         self.start_loops(self.config.clone());
     }
 
-    /// All loops end; that of DaemonSets starts anew as this user, the others as before.
-    pub fn give_daemonsets_to(&mut self, user: &str, group: &str) {
+    /// All loops end; that of DaemonSets starts anew as this user, once it leads, and the others as before.
+    pub fn give_daemonsets_to(&mut self, user: &str, group: &str, election: Election) {
         self.loops.drain(..).for_each(|task| task.abort());
         let rest = Loop::ALL.into_iter().filter(|which| *which != Loop::DaemonSets);
         let masters =
             faults(self.server.as_user(master("system:everynode:controllers")), self.refuse.clone());
-        for (client, which) in
-            [(masters, Loops::of(rest)), (self.client_of(user, group), Loops::of([Loop::DaemonSets]))]
-        {
+        let elected = Config { election: Some(election), ..self.config.clone() };
+        for (client, which, config) in [
+            (masters, Loops::of(rest), self.config.clone()),
+            (self.client_of(user, group), Loops::of([Loop::DaemonSets]), elected),
+        ] {
             let end = self.stop.child_token().cancelled_owned();
-            self.loops.push(tokio::spawn(controllers::run(client, which, self.config.clone(), end)));
+            self.loops.push(tokio::spawn(controllers::run(client, which, config, end)));
         }
     }
 
