@@ -74,7 +74,8 @@ impl<'a> History<'a> {
         aligned(&[header].into_iter().chain(rows).collect::<Vec<_>>(), GAP)
     }
 
-    /// The pod template of a revision.
+    /// The pod template of a revision (RV-22). Differs: kubectl describes it in a form that changes with its version; ours
+    /// is printed as YAML, which can be pasted.
     pub fn template(&self, number: i64) -> Option<Value> {
         let data = self.0.get(&number)?.data.as_ref()?;
         said(&data.0["spec"]["template"])

@@ -128,13 +128,20 @@ impl Desk<'_> {
     }
 
     fn left_out(&self, finding: Finding, verdict: &Verdict, speaker: Option<Daemon<'_>>) -> Finding {
-        let remark = match (&verdict.placement, speaker) {
-            (_, None) => return finding,
-            (_, Some(daemon)) if is_terminating(daemon.pod) => "; its pod is ending",
-            (Placement::Stay(_), Some(_)) => "; the pod that is there may stay",
-            (_, Some(_)) => "; the pod that is there is to be deleted",
+        let Some(daemon) = speaker else { return finding };
+        let remark = match (&verdict.placement, &verdict.doing) {
+            _ if is_terminating(daemon.pod) => "its pod is ending".to_string(),
+            (Placement::Stay(_), Doing::Deleting { cause, .. }) => {
+                format!("the pod that is there is to be deleted ({cause}), and none follows it")
+            }
+            (Placement::Stay(_), Doing::WaitingForBudget { .. }) => {
+                "the pod that is there is old: it is deleted when its turn comes, and none follows it"
+                    .to_string()
+            }
+            (Placement::Stay(_), _) => "the pod that is there may stay".to_string(),
+            _ => "the pod that is there is to be deleted".to_string(),
         };
-        Finding::new(finding.reason, format!("{}{remark}", finding.message))
+        Finding::new(finding.reason, format!("{}; {remark}", finding.message))
     }
 
     /// Wanted, and there is no pod.
