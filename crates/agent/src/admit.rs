@@ -2,14 +2,16 @@
 //!
 //! The scheduler asked before, but pods can be bound by anybody, and the node may have changed in between. Checked in
 //! kubelet's order: pressure on the node (NP-15), resources, node name, host ports, node selector and affinity, NoExecute
-//! taints (NoSchedule taints do not matter any more). A refused pod becomes Failed.
+//! taints (NoSchedule taints do not matter any more). A refused pod becomes Failed. A critical pod is not refused for want
+//! of room as long as others can make it ([`preempt`]).
 //!
 //! Kubernetes: pkg/kubelet/lifecycle/predicate.go, pkg/kubelet/eviction/eviction_manager.go `Admit`.
+
+pub mod preempt;
 
 use crate::plan::Rejection;
 use crate::status;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Taint};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use objects::quantity::Amount;
 use objects::taints::Effect;
 use objects::{node_affinity, pod as pods, taints};
@@ -27,12 +29,28 @@ const MEMORY_TAINT: &str = "node.kubernetes.io/memory-pressure";
 /// Conditions that say that the node is short of something.
 const PRESSURES: &[&str] = &["DiskPressure", MEMORY_PRESSURE, "PIDPressure"];
 
-/// Whether `pod` may run on `node` beside `others`.
-pub fn check(pod: &Pod, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejection> {
+/// Whether `pod` may run on `node` beside `others`, and which of these have to go for it: none, unless it is critical.
+pub fn check(pod: &Pod, node: &Node, others: &[Arc<Pod>]) -> Result<Vec<Arc<Pod>>, Rejection> {
     let empty = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&empty);
     bears_pressure(pod, spec, node)?;
-    fits(spec, node, others)?;
+    let lacks = lacks(spec, node, others);
+    match lacks.first() {
+        Some(lack) if !is_critical(pod) => return Err(lack.rejection()),
+        _ => {}
+    }
+    suits(pod, spec, node, others)?;
+    preempt::whom(pod, others, &lacks).map_err(|why| Rejection {
+        reason: "UnexpectedAdmissionError".into(),
+        message: format!(
+            "Pod was rejected: Unexpected error while attempting to recover from admission failure: preemption: \
+             error finding a set of pods to preempt: {why}"
+        ),
+    })
+}
+
+/// Everything that room does not cure.
+fn suits(pod: &Pod, spec: &PodSpec, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejection> {
     predicate(
         "NodeName",
         "node(s) didn't match the requested node name",
@@ -94,48 +112,58 @@ fn predicate(name: &str, description: &str, holds: bool) -> Result<(), Rejection
     Err(Rejection { reason: name.into(), message })
 }
 
-fn fits(spec: &PodSpec, node: &Node, others: &[Arc<Pod>]) -> Result<(), Rejection> {
+/// A resource of which the node has not enough.
+#[derive(Debug, Clone, PartialEq)]
+struct Lack {
+    resource: String,
+    requested: i128,
+    used: i128,
+    capacity: i128,
+}
+
+/// Everything that the node has too little of, in the order in which kubelet names it.
+fn lacks(spec: &PodSpec, node: &Node, others: &[Arc<Pod>]) -> Vec<Lack> {
     let empty = BTreeMap::new();
     let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref()).unwrap_or(&empty);
-    let count = i128::try_from(others.len()).unwrap_or(i128::MAX);
-    let pods = whole(allocatable.get("pods"));
-    if allocatable.contains_key("pods") && count + 1 > pods {
-        return Err(lack("pods", 1, count, pods));
-    }
-    for (resource, asked) in pods::requests(spec) {
-        let in_units = |amount: &Amount| {
-            if resource == "cpu" { amount.milli() } else { amount.value() }
-        };
-        let requested = in_units(&asked);
-        if requested == 0 {
-            continue;
-        }
-        let of = |pod: &Arc<Pod>| {
-            let requests = pod.spec.as_ref().map(pods::requests).unwrap_or_default();
-            requests.get(&resource).map_or(0, in_units)
-        };
-        let used: i128 = others.iter().map(of).sum();
+    let pods = ("pods".to_string(), 1);
+    let pods = allocatable.contains_key("pods").then_some(pods);
+    let asked = pods::requests(spec).into_iter().map(|(resource, amount)| {
+        let requested = in_units(&resource, &amount);
+        (resource, requested)
+    });
+    let lack = |(resource, requested): (String, i128)| {
+        let used = others.iter().map(|pod| request(pod, &resource)).sum();
         let capacity = allocatable.get(&resource).and_then(|quantity| Amount::parse(&quantity.0).ok());
-        let capacity = capacity.as_ref().map_or(0, in_units);
-        if used + requested > capacity {
-            return Err(lack(&resource, requested, used, capacity));
-        }
+        let capacity = capacity.map_or(0, |amount| in_units(&resource, &amount));
+        let lack = Lack { resource, requested, used, capacity };
+        (requested > 0 && used + requested > capacity).then_some(lack)
+    };
+    pods.into_iter().chain(asked).filter_map(lack).collect()
+}
+
+/// What a pod takes of a resource: thousandths of `cpu`, one of `pods`, bytes or pieces of others.
+fn request(pod: &Pod, resource: &str) -> i128 {
+    if resource == "pods" {
+        return 1;
     }
-    Ok(())
+    let requests = pod.spec.as_ref().map(pods::requests).unwrap_or_default();
+    requests.get(resource).map_or(0, |amount| in_units(resource, amount))
 }
 
-fn whole(quantity: Option<&Quantity>) -> i128 {
-    let amount = quantity.and_then(|quantity| Amount::parse(&quantity.0).ok());
-    amount.map_or(0, |amount| amount.value())
+fn in_units(resource: &str, amount: &Amount) -> i128 {
+    if resource == "cpu" { amount.milli() } else { amount.value() }
 }
 
-fn lack(resource: &str, requested: i128, used: i128, capacity: i128) -> Rejection {
-    Rejection {
-        reason: format!("OutOf{resource}"),
-        message: format!(
-            "Pod was rejected: Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, \
-             capacity: {capacity}"
-        ),
+impl Lack {
+    fn rejection(&self) -> Rejection {
+        let Self { resource, requested, used, capacity } = self;
+        Rejection {
+            reason: format!("OutOf{resource}"),
+            message: format!(
+                "Pod was rejected: Node didn't have enough resource: {resource}, requested: {requested}, \
+                 used: {used}, capacity: {capacity}"
+            ),
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 mod of_files;
 
 use crate::act::Shared;
-use crate::admit;
+use crate::admit::{self, preempt};
 use crate::events::Kind;
 use crate::plan::{Bound, Rejection};
 use crate::relist::Listing;
@@ -213,9 +213,25 @@ impl Pods {
         }
         let node = self.shared.node_or_own();
         let others: Vec<Arc<Pod>> = self.workers.values().filter_map(Handle::active).collect();
-        let rejection = admit::check(pod, &node, &others).err()?;
-        self.shared.recorder.pod(pod, None, Kind::Warning, &rejection.reason, &rejection.message);
-        Some(rejection)
+        match admit::check(pod, &node, &others) {
+            Ok(victims) => {
+                victims.iter().for_each(|victim| self.push_aside(victim));
+                None
+            }
+            Err(rejection) => {
+                self.shared.recorder.pod(pod, None, Kind::Warning, &rejection.reason, &rejection.message);
+                Some(rejection)
+            }
+        }
+    }
+
+    /// A pod makes room for a critical one: it ends with its grace period, and stays Failed. `Differs:` kubelet waits for
+    /// its end before the critical pod begins; here that one pulls its images meanwhile.
+    fn push_aside(&self, pod: &Pod) {
+        let Some(handle) = self.workers.get(&sandbox::key(pod).uid) else { return };
+        let (reason, message) = (preempt::REASON.to_string(), preempt::MESSAGE.to_string());
+        self.shared.recorder.pod(pod, None, Kind::Warning, &reason, &message);
+        handle.orders.send_modify(|order| order.rejected = Some(Rejection { reason, message }));
     }
 
     fn employ(&mut self, order: Order, shutdown: &Shutdown) {

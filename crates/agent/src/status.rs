@@ -12,6 +12,7 @@ mod tests;
 
 use crate::plan::{Plan, Seen, Stage, is_sidecar, policy};
 use crate::restart::Policy;
+use crate::runtime::State;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodSpec, PodStatus,
@@ -40,7 +41,10 @@ pub fn pod_status(seen: &Seen<'_>, plan: &Plan, place: Place<'_>, now: Timestamp
     let statuses: Vec<_> = spec.containers.iter().map(|main| view.status(main)).collect();
     // What has ended stays so, also when somebody else said it and its containers then stop well.
     let ended = old.phase.as_deref().filter(|phase| matches!(*phase, "Succeeded" | "Failed"));
-    let phase = match (&plan.verdict, ended) {
+    // And what still runs has not failed yet.
+    let runs = seen.containers.iter().any(|container| matches!(container.state, State::Running { .. }));
+    let verdict = plan.verdict.as_ref().filter(|_| !runs);
+    let phase = match (verdict, ended) {
         (Some(_), _) => "Failed",
         (None, Some(ended)) => ended,
         (None, None) => phase(spec, plan.stage, &init_statuses, &statuses),
@@ -48,19 +52,19 @@ pub fn pod_status(seen: &Seen<'_>, plan: &Plan, place: Place<'_>, now: Timestamp
     let told = |of_verdict: Option<String>, old: &Option<String>| of_verdict.or(ended.and(old.clone()));
     let facts = Facts { seen, spec, phase, inits: &init_statuses, mains: &statuses };
     let ips = pod_ips(seen, spec, old, place);
-    let accepted = seen.memory.rejected.is_none();
+    let accepted = seen.memory.rejected.is_none() || !seen.containers.is_empty();
     PodStatus {
         phase: Some(phase.into()),
         conditions: Some(facts.conditions(old, now)),
-        reason: told(plan.verdict.as_ref().map(|verdict| verdict.reason.clone()), &old.reason),
-        message: told(plan.verdict.as_ref().map(|verdict| verdict.message.clone()), &old.message),
+        reason: told(verdict.map(|verdict| verdict.reason.clone()), &old.reason),
+        message: told(verdict.map(|verdict| verdict.message.clone()), &old.message),
         host_ip: Some(place.host_ip.into()),
         host_ips: Some(vec![HostIP { ip: place.host_ip.into() }]),
         pod_ip: ips.first().cloned(),
         pod_ips: (!ips.is_empty()).then(|| ips.into_iter().map(|ip| PodIP { ip }).collect()),
         start_time: Some(old.start_time.clone().unwrap_or(Time(now))),
         qos_class: Some(old.qos_class.clone().unwrap_or_else(|| qos(spec).into())),
-        // A refused pod never had containers.
+        // A pod that was refused never had containers; one that was pushed aside had.
         init_container_statuses: (!init_statuses.is_empty() && accepted).then_some(init_statuses),
         container_statuses: accepted.then_some(statuses),
         ..old.clone()

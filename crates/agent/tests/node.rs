@@ -360,3 +360,30 @@ fn running(containerd: &Containerd) -> Vec<String> {
     let running = tasks.lines().filter(|line| line.contains("RUNNING"));
     running.filter_map(|line| line.split_whitespace().next().map(str::to_string)).collect()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_critical_pod_that_finds_no_room_pushes_one_aside() {
+    // NP-14, NP-15: bound by somebody who did not ask whether it fits.
+    let Some(node) = Node::start().await else { return };
+    let cpus = node.api.get("/api/v1/nodes/n1").unwrap()["status"]["allocatable"]["cpu"].clone();
+    let cpus: u32 = cpus.as_str().unwrap().parse().unwrap();
+    let asks = |milli: u32, priority: i64| {
+        let resources = json!({"requests": {"cpu": format!("{milli}m")}});
+        json!({"terminationGracePeriodSeconds": 1, "priority": priority,
+            "containers": [{"name": "main", "command": script(FOR_EVER), "resources": resources}]})
+    };
+    node.create("small", asks(100, 0));
+    node.create("large", asks(cpus * 1000 - 100, 0));
+    node.until_ready("small").await;
+    node.until_ready("large").await;
+    node.create("critical", asks(500, 2_000_001_000));
+    node.until_ready("critical").await;
+    let pod = node.until("large", "not pushed aside", |pod| pod["status"]["phase"] == "Failed").await;
+    assert_eq!(pod["status"]["reason"], "Preempting");
+    assert_eq!(pod["status"]["message"], "Preempted in order to admit critical pod");
+    let stopped = |pod: &Value| status(pod)["state"]["terminated"].is_object();
+    node.until("large", "still running", stopped).await;
+    node.until_ready("small").await;
+    let told = node.api.events("large");
+    assert!(told.contains(&"Preempting: Preempted in order to admit critical pod".to_string()), "{told:#?}");
+}

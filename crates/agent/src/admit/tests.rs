@@ -26,12 +26,16 @@ fn merge(into: &mut Value, change: Value) {
     }
 }
 
-/// `Reason: message` of the refusal, empty for a pod that is taken.
+/// `Reason: message` of the refusal, or who has to go; empty for a pod that is simply taken.
 fn check(change_pod: Value, change_node: Value, others: &[Value], expected: &str) {
     let others: Vec<Arc<Pod>> = others.iter().map(|other| Arc::new(pod(other.clone()))).collect();
     let shown = change_pod.to_string();
     let found = match super::check(&pod(change_pod), &node(change_node), &others) {
-        Ok(()) => String::new(),
+        Ok(victims) if victims.is_empty() => String::new(),
+        Ok(victims) => {
+            let names = victims.iter().filter_map(|victim| victim.metadata.name.as_deref());
+            format!("for it go {}", names.collect::<Vec<_>>().join(", "))
+        }
         Err(Rejection { reason, message }) => format!("{reason}: {message}"),
     };
     assert_eq!(found, expected, "{shown}");
@@ -122,4 +126,51 @@ fn under_pressure_only_critical_pods_are_taken() {
     check(mirror, under(&both), &[], "");
     let calm = json!({"status": {"conditions": [{"type": "DiskPressure", "status": "False"}]}});
     check(json!({}), calm, &[], "");
+}
+
+/// A pod with a name, a priority, and requests; limits, too, make it Guaranteed.
+fn named(name: &str, priority: i64, cpu: &str, guaranteed: bool) -> Value {
+    let requests = if cpu.is_empty() { json!({}) } else { json!({"cpu": cpu, "memory": "1Mi"}) };
+    let limits = if guaranteed { requests.clone() } else { json!({}) };
+    json!({"metadata": {"name": name}, "spec": {"priority": priority,
+        "containers": [{"name": "c", "resources": {"requests": requests, "limits": limits}}]}})
+}
+
+#[test]
+fn a_critical_pod_pushes_aside_as_little_as_possible() {
+    // NP-14, NP-15; Kubernetes: preemption_test.go.
+    const CRITICAL: i64 = 2_000_001_000;
+    let asks = |cpu: &str| named("critical", CRITICAL, cpu, false);
+    let node = || json!({"status": {"allocatable": {"pods": "9"}}});
+    let others = [
+        named("nothing", 0, "", false),
+        named("small", 0, "100m", false),
+        named("large", 0, "400m", false),
+        named("guaranteed", 0, "300m", true),
+        named("also-critical", CRITICAL, "200m", false),
+    ];
+    check(asks("100m"), node(), &others, "for it go small");
+    check(asks("300m"), node(), &others, "for it go large");
+    check(asks("450m"), node(), &others, "for it go large, small");
+    check(asks("600m"), node(), &others, "for it go large, guaranteed");
+    check(
+        asks("900m"),
+        node(),
+        &others,
+        "UnexpectedAdmissionError: Pod was rejected: Unexpected error while attempting to recover from admission \
+         failure: preemption: error finding a set of pods to preempt: no set of running pods found to reclaim \
+         resources: [(res: cpu, q: 100), ]",
+    );
+    let one_place = json!({"status": {"allocatable": {"pods": "5"}}});
+    check(named("critical", CRITICAL, "", false), one_place, &others, "for it go nothing");
+    check(
+        named("ordinary", 1_000_000_000, "100m", false),
+        node(),
+        &others,
+        "OutOfcpu: Pod was rejected: Node didn't have enough resource: cpu, requested: 100, used: 1000, capacity: 1000",
+    );
+    let mut elsewhere = asks("100m");
+    elsewhere["spec"]["nodeSelector"] = json!({"disk": "hdd"});
+    let why = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+    check(elsewhere, node(), &others, &format!("NodeAffinity: Pod was rejected: {why}"));
 }

@@ -128,6 +128,19 @@ fn a_refused_pod_failed_with_its_reason() {
 }
 
 #[test]
+fn a_pod_that_is_pushed_aside_failed_and_still_shows_its_containers() {
+    let memory = Memory {
+        rejected: Some(Rejection { reason: "Preempting".into(), message: "for a critical one".into() }),
+        ..ready_memory()
+    };
+    let status = status_of(&pod(ONE), &[run("a", 0, None)], &memory);
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Running"), None), "it still runs");
+    let status = status_of(&pod(ONE), &[run("a", 0, Some(137))], &memory);
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("Preempting")));
+    assert_eq!(status.container_statuses.unwrap()[0].container_id.as_deref(), Some("containerd://a0"));
+}
+
+#[test]
 fn a_readiness_gate_holds_the_pod_back() {
     let gated = r#"{"readinessGates":[{"conditionType":"x/y"}],"containers":[{"name":"a"}]}"#;
     check(gated, &[run("a", 0, None)], "Running !Ready(ReadinessGatesNotReady) a:Running:0");
