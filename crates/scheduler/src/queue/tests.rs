@@ -61,6 +61,7 @@ const LABELS: NodeChanges =
 
 #[test]
 fn important_pods_come_first_then_daemons_then_the_longest_waiting() {
+    // OPP-6.
     let mut queue = Queue::default();
     let mut daemon = Pod::clone(&plain("daemon"));
     daemon.metadata.owner_references =
