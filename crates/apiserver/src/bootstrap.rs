@@ -12,8 +12,8 @@ use crate::error::ApiError;
 use crate::rbac;
 use crate::request::{Request, Target};
 use crate::resources::find;
-use crate::verbs::update::{Part, Record, Write, rewrite};
-use crate::verbs::{Call, WRITE_TRIES, create};
+use crate::verbs::update::{Write, rewrite};
+use crate::verbs::{Call, create};
 use crate::{Config, Inner};
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
@@ -72,14 +72,7 @@ async fn restore(call: &Call<'_>, found: &Value, wanted: &Value) -> Result<(), A
     if kept || lacking.is_empty() {
         return Ok(());
     }
-    let write = Write {
-        part: Part::Own,
-        record: Record::Kept,
-        expected: None,
-        warnings: Vec::new(),
-        dry_run: false,
-        tries: WRITE_TRIES,
-    };
+    let write = Write::own(false);
     let restored = rewrite(call, write, |role| {
         let mut role = role.clone();
         let mut rules = role["rules"].as_array().cloned().unwrap_or_default();
@@ -115,14 +108,7 @@ async fn endpoint(server: &Inner) -> Result<(), ApiError> {
     let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
     let (request, headers) = (Request::parse(&Method::PUT, "/", ""), HeaderMap::new());
     let call = Call { server, kind, target: &target, request: &request, headers: &headers, user: &user };
-    let write = Write {
-        part: Part::Own,
-        record: Record::Kept,
-        expected: None,
-        warnings: Vec::new(),
-        dry_run: false,
-        tries: WRITE_TRIES,
-    };
+    let write = Write::own(false);
     let moved = rewrite(&call, write, |old| {
         let mut new = old.clone();
         new["subsets"] = subsets.clone();

@@ -7,8 +7,8 @@
 //!
 //! Kubernetes: `registry/core/pod/storage/eviction.go`.
 
-use super::update::{Part, Record, Write, rewrite};
-use super::{Call, WRITE_TRIES, create, metadata};
+use super::update::{Write, rewrite};
+use super::{Call, create, metadata};
 use crate::error::ApiError;
 use crate::request::Target;
 use crate::resources::fields::{int, text};
@@ -44,14 +44,7 @@ pub async fn permit(call: &Call<'_>, pod: &Value, dry_run: bool) -> Result<(), A
         ..Target::default()
     };
     let paying = Call { kind: &poddisruptionbudgets::KIND, target: &target, ..*call };
-    let write = Write {
-        part: Part::Own,
-        record: Record::Kept,
-        expected: None,
-        warnings: Vec::new(),
-        dry_run,
-        tries: WRITE_TRIES,
-    };
+    let write = Write::own(dry_run);
     let (name, now) = (metadata::text(pod, "name"), call.server.now());
     rewrite(&paying, write, |budget| Ok((spent(budget, name, now)?, Vec::new()))).await.map(drop)
 }

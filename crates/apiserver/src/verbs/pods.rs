@@ -2,8 +2,8 @@
 //!
 //! Who may be evicted is decided in [`super::eviction`]; an eviction marks the pod with its reason and then deletes it.
 
-use super::update::{Part, Record, Write, rewrite};
-use super::{Call, WRITE_TRIES, create, delete, eviction, metadata};
+use super::update::{Write, rewrite};
+use super::{Call, create, delete, eviction, metadata};
 use crate::decode;
 use crate::deletion::DeleteOptions;
 use crate::error::{ApiError, FieldError, ResourceName};
@@ -100,14 +100,7 @@ async fn change_pod(
     dry_run: bool,
     change: impl Fn(&Value) -> Result<Value, ApiError>,
 ) -> Result<(), ApiError> {
-    let write = Write {
-        part: Part::Own,
-        record: Record::Kept,
-        expected: None,
-        warnings: Vec::new(),
-        dry_run,
-        tries: WRITE_TRIES,
-    };
+    let write = Write::own(dry_run);
     rewrite(call, write, |pod| Ok((change(pod)?, Vec::new()))).await.map(drop)
 }
 

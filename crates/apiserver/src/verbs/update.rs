@@ -118,6 +118,14 @@ pub struct Write<'a> {
     pub tries: usize,
 }
 
+impl Write<'_> {
+    /// A write of the server itself.
+    pub fn own(dry_run: bool) -> Self {
+        let (part, record) = (Part::Own, Record::Kept);
+        Self { part, record, expected: None, warnings: Vec::new(), dry_run, tries: WRITE_TRIES }
+    }
+}
+
 /// Reads, changes and writes an object until nobody interferes. `change` gets the object with its revision.
 pub async fn rewrite(
     call: &Call<'_>,
