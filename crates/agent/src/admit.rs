@@ -9,6 +9,7 @@
 
 pub mod preempt;
 
+use crate::heartbeat::{DISK_PRESSURE, MEMORY_PRESSURE, PID_PRESSURE};
 use crate::plan::Rejection;
 use crate::status;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Taint};
@@ -24,10 +25,9 @@ const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
 const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
 /// The lowest of the priorities that Kubernetes keeps for itself: `system-cluster-critical`.
 const SYSTEM_CRITICAL: i32 = 2_000_000_000;
-const MEMORY_PRESSURE: &str = "MemoryPressure";
 const MEMORY_TAINT: &str = "node.kubernetes.io/memory-pressure";
 /// Conditions that say that the node is short of something.
-const PRESSURES: &[&str] = &["DiskPressure", MEMORY_PRESSURE, "PIDPressure"];
+const PRESSURES: &[&str] = &[DISK_PRESSURE, MEMORY_PRESSURE, PID_PRESSURE];
 
 /// Whether `pod` may run on `node` beside `others`, and which of these have to go for it: none, unless it is critical.
 pub fn check(pod: &Pod, node: &Node, others: &[Arc<Pod>]) -> Result<Vec<Arc<Pod>>, Rejection> {

@@ -1,5 +1,7 @@
-//! Removes the cgroup of a pod that is gone. The runtime makes it (as the parent of its containers' cgroups) and leaves
-//! it behind; an empty cgroup is a folder that can be removed. Works for cgroup v1 (a tree for each controller) and v2.
+//! The cgroup of a pod: what the pod uses, and its removal.
+//!
+//! The runtime makes it (as the parent of its containers' cgroups) and leaves it behind; an empty cgroup is a folder that
+//! can be removed. Works for cgroup v1 (a tree for each controller) and v2.
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,42 @@ pub fn remove(cgroup: &str) {
             tracing::debug!(path = %folder.display(), %error, "cgroup not removed");
         }
     }
+}
+
+/// What a pod uses of its node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of memory, less what the kernel can take back at once.
+    pub memory: u64,
+    /// Processes and threads.
+    pub processes: u64,
+}
+
+/// What the cgroup counts; what cannot be read is nothing.
+#[must_use]
+pub fn usage(cgroup: &str) -> Usage {
+    let mut usage = Usage::default();
+    for tree in trees(Path::new(ROOT)) {
+        let found = usage_in(&tree.join(cgroup.trim_start_matches('/')));
+        usage.memory = usage.memory.max(found.memory);
+        usage.processes = usage.processes.max(found.processes);
+    }
+    usage
+}
+
+/// The file names of v2, and of v1 in whose trees only one of each exists.
+fn usage_in(folder: &Path) -> Usage {
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+    let number = |name: &str| read(name).trim().parse::<u64>().ok();
+    let cached = |key: &str| {
+        let stat = read("memory.stat");
+        let value = stat.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok());
+        value.unwrap_or_default()
+    };
+    let used = number("memory.current").or_else(|| number("memory.usage_in_bytes")).unwrap_or_default();
+    // `total_` in v1, where the file of the pod has both.
+    let reclaimable = cached("inactive_file ").max(cached("total_inactive_file "));
+    Usage { memory: used.saturating_sub(reclaimable), processes: number("pids.current").unwrap_or_default() }
 }
 
 fn trees(root: &Path) -> Vec<PathBuf> {
@@ -33,4 +71,31 @@ fn remove_tree(folder: &Path) -> std::io::Result<()> {
         }
     }
     std::fs::remove_dir(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(files: &[(&str, &str)], memory: u64, processes: u64) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        assert_eq!(usage_in(folder.path()), Usage { memory, processes }, "{files:?}");
+    }
+
+    #[test]
+    fn both_versions_of_cgroups_are_read_and_what_is_missing_is_nothing() {
+        let v2 = [
+            ("memory.current", "1000\n"),
+            ("memory.stat", "anon 5\ninactive_file 300\n"),
+            ("pids.current", "7\n"),
+        ];
+        check(&v2, 700, 7);
+        let stat = "inactive_file 10\ntotal_inactive_file 400\n";
+        check(&[("memory.usage_in_bytes", "1000\n"), ("memory.stat", stat)], 600, 0);
+        check(&[("pids.current", "max\n")], 0, 0);
+        check(&[], 0, 0);
+    }
 }

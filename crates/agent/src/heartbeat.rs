@@ -10,7 +10,7 @@ mod conditions;
 use crate::Config;
 use crate::events::{Kind, Recorder};
 use crate::register::{self, Machine};
-pub use conditions::{Pressure, conditions};
+pub use conditions::{DISK_PRESSURE, MEMORY_PRESSURE, PID_PRESSURE, Pressure, conditions};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeStatus};
@@ -165,7 +165,7 @@ async fn current(
 ) -> NodeStatus {
     let old = seen.and_then(|node| node.status.as_ref()).and_then(|status| status.conditions.as_deref());
     let runtime = config.runtime.status().await;
-    let pressure = Pressure::read(&config.data_dir);
+    let pressure = (config.pressure)(&config.data_dir);
     let images = config.runtime.list_images().await.map(register::images).ok();
     NodeStatus {
         conditions: Some(conditions(old.unwrap_or_default(), &runtime, &pressure, now)),

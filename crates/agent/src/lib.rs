@@ -14,6 +14,7 @@ pub mod admit;
 pub mod connection;
 pub mod env;
 pub mod events;
+pub mod evict;
 pub mod fleet;
 pub mod heartbeat;
 pub mod join;
@@ -94,6 +95,8 @@ pub struct Config {
     pub cluster_domain: String,
     /// What time it is in leases, conditions and events; [`jiff::Timestamp::now`], but for a simulation.
     pub now: fn() -> jiff::Timestamp,
+    /// What the machine is short of; [`heartbeat::Pressure::read`], but for a test.
+    pub pressure: fn(&std::path::Path) -> heartbeat::Pressure,
 }
 
 /// The HTTPS server for logs; see [`server`].
@@ -131,6 +134,7 @@ impl Config {
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".into(),
             now: jiff::Timestamp::now,
+            pressure: heartbeat::Pressure::read,
         }
     }
 }

@@ -54,6 +54,8 @@ pub enum Bound {
 pub struct Memory {
     /// Why this node does not take the pod.
     pub rejected: Option<Rejection>,
+    /// Why this node sends the pod away though it had taken it.
+    pub evicted: Option<Rejection>,
     /// Whether the volumes are there.
     pub volumes: Volumes,
     /// Why there is no sandbox.

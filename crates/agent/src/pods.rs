@@ -4,11 +4,13 @@
 //! 2. Sandboxes of pods that the server does not know (deleted while the agent was away) get a worker too, which
 //!    stops them.
 //! 3. A pod is admitted once, when it is new to this node and to the runtime, in the order of arrival.
-//! 4. Static pods ([`crate::static_pods`]) need neither watch nor registration; their mirrors get no worker.
+//! 4. A node that is short of something sends pods away ([`relief`]).
+//! 5. Static pods ([`crate::static_pods`]) need neither watch nor registration; their mirrors get no worker.
 //!
 //! Kubernetes: pkg/kubelet/config, pod_workers.go, kubelet_pods.go `HandlePodCleanups`.
 
 mod of_files;
+mod relief;
 
 use crate::act::Shared;
 use crate::admit::{self, preempt};
@@ -127,6 +129,8 @@ impl Pods {
         tokio::pin!(events);
         let mut node = self.shared.node.clone();
         let mut registered = false;
+        let mut looks = tokio::time::interval(relief::PERIOD);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -146,6 +150,7 @@ impl Pods {
                     self.of_files.say(&inputs.manifests.borrow_and_update().clone().unwrap_or_default());
                     self.follow_files(shutdown);
                 }
+                _ = looks.tick() => self.relieve(),
                 () = self.of_files.writer.settled() => self.follow_files(shutdown),
                 Some(ended) = self.tasks.join_next() => {
                     self.ended(ended);
@@ -200,7 +205,10 @@ impl Pods {
             return;
         }
         let rejected = self.admit(&pod);
-        self.employ(Order { pod, origin: Origin::Server, bound: Bound::Here, rejected }, shutdown);
+        self.employ(
+            Order { pod, origin: Origin::Server, bound: Bound::Here, rejected, evicted: None },
+            shutdown,
+        );
     }
 
     /// A pod that has started here before, or runs, is not asked again.
@@ -305,7 +313,10 @@ impl Pods {
             ..ObjectMeta::default()
         };
         let pod = Arc::new(Pod { metadata, ..Pod::default() });
-        self.employ(Order { pod, origin: Origin::Server, bound: Bound::Gone, rejected: None }, shutdown);
+        self.employ(
+            Order { pod, origin: Origin::Server, bound: Bound::Gone, rejected: None, evicted: None },
+            shutdown,
+        );
     }
 
     fn ended(&mut self, ended: Result<String, tokio::task::JoinError>) {

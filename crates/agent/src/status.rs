@@ -188,6 +188,11 @@ impl Facts<'_> {
             ("ContainersReady", ready),
             ("PodScheduled", Value::YES),
         ];
+        let disruption = self.seen.memory.evicted.as_ref().map(|eviction| {
+            let message = Some(eviction.message.clone());
+            ("DisruptionTarget", Value { yes: true, reason: Some("TerminationByKubelet"), message })
+        });
+        let ours: Vec<(&str, Value)> = ours.into_iter().chain(disruption).collect();
         let old = old.conditions.as_deref().unwrap_or_default();
         let foreign = old.iter().filter(|c| ours.iter().all(|(name, _)| c.type_ != *name)).cloned();
         ours.iter().map(|(name, value)| condition(old, name, value, now)).chain(foreign).collect()

@@ -55,6 +55,8 @@ pub struct Order {
     pub bound: Bound,
     /// Why this node does not take it.
     pub rejected: Option<Rejection>,
+    /// Why this node, which had taken it, sends it away.
+    pub evicted: Option<Rejection>,
 }
 
 /// Who describes a pod.
@@ -127,6 +129,7 @@ impl Worker {
     async fn turn(&mut self) -> Turn {
         let order = self.orders.borrow_and_update().clone();
         self.memory.rejected.clone_from(&order.rejected);
+        self.memory.evicted.clone_from(&order.evicted);
         let pod = self.newest(&order);
         let runtime = self.shared.config.runtime.clone();
         if let Err(error) = self.observer.look(runtime.as_ref(), &pod, &mut self.memory).await {

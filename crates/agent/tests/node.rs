@@ -2,11 +2,13 @@
 
 mod support;
 
+use agent::heartbeat::Pressure;
 use agent::runtime::cri::Cri;
 use agent::{Config, Shutdown};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::api::Api;
 use support::containerd::{self, Containerd, IMAGE};
 use support::eventually;
@@ -16,10 +18,16 @@ struct Node {
     containerd: Containerd,
     shutdown: Shutdown,
     agent: Option<tokio::task::JoinHandle<()>>,
+    pressure: fn(&Path) -> Pressure,
 }
 
 impl Node {
     async fn start() -> Option<Self> {
+        Self::start_with(Pressure::read).await
+    }
+
+    /// A node that is short of what `pressure` says.
+    async fn start_with(pressure: fn(&Path) -> Pressure) -> Option<Self> {
         if let Some(reason) = containerd::missing() {
             eprintln!("skipped: {reason}");
             return None;
@@ -29,6 +37,7 @@ impl Node {
             containerd: Containerd::start(),
             shutdown: Shutdown::new(),
             agent: None,
+            pressure,
         };
         node.start_agent().await;
         let api = node.api.clone();
@@ -48,6 +57,7 @@ impl Node {
         config.log_dir = dir.join("log");
         config.cgroup_parent.clone_from(&self.containerd.cgroup);
         config.labels.insert("node-role.kubernetes.io/worker".into(), String::new());
+        config.pressure = self.pressure;
         self.shutdown = Shutdown::new();
         let shutdown = self.shutdown.clone();
         self.agent = Some(tokio::spawn(async move { agent::run(config, shutdown).await.unwrap() }));
@@ -315,6 +325,37 @@ fn create_one_of_each(node: &Node, shared: &Path) {
         json!({"hostNetwork": true, "hostPID": true,
         "containers": [{"name": "main", "command": script(FOR_EVER)}]}),
     );
+}
+
+/// Whether the node of the test below is short of memory.
+static SHORT: AtomicBool = AtomicBool::new(false);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_short_of_memory_sends_one_pod_away_and_takes_no_other() {
+    // NP-15: the critical one stays, of the others the one with the lower priority goes; newcomers are refused.
+    let pressure = |_: &Path| Pressure { memory: SHORT.load(Ordering::SeqCst), ..Pressure::default() };
+    let Some(mut node) = Node::start_with(pressure).await else { return };
+    let pod = |priority: i64| json!({"priority": priority, "containers": [{"name": "main", "command": script(FOR_EVER)}]});
+    node.create("critical", pod(2_000_000_000));
+    node.create("important", pod(10));
+    node.create("unimportant", pod(1));
+    for name in ["critical", "important", "unimportant"] {
+        node.until_ready(name).await;
+    }
+    SHORT.store(true, Ordering::SeqCst);
+    let evicted = node.until("unimportant", "not evicted", |pod| pod["status"]["phase"] == "Failed").await;
+    SHORT.store(false, Ordering::SeqCst);
+    let said = (&evicted["status"]["reason"], &evicted["status"]["message"]);
+    assert_eq!(said, (&json!("Evicted"), &json!("The node was low on resource: memory. ")));
+    assert_eq!(condition(&evicted, "DisruptionTarget"), Some("True"));
+    let containerd = &node.containerd;
+    eventually("its containers have ended", || async { (running(containerd).len() == 4).then_some(()) })
+        .await;
+    for name in ["critical", "important"] {
+        let pod = node.api.get(&path(name)).unwrap();
+        assert_eq!(condition(&pod, "Ready"), Some("True"), "{name}");
+    }
+    node.stop_agent().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,13 @@ const LEAST_DISK_PERCENT: u64 = 5;
 /// Kubernetes has no default for it; with fewer processes than this left nothing useful can start.
 const LEAST_PROCESSES: u64 = 100;
 
+/// The node is short of memory.
+pub const MEMORY_PRESSURE: &str = "MemoryPressure";
+/// The node is short of disk.
+pub const DISK_PRESSURE: &str = "DiskPressure";
+/// The node is short of process ids.
+pub const PID_PRESSURE: &str = "PIDPressure";
+
 /// What the machine is short of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pressure {
@@ -26,6 +33,14 @@ pub struct Pressure {
 }
 
 impl Pressure {
+    /// The conditions that say so.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        let all =
+            [(self.memory, MEMORY_PRESSURE), (self.disk, DISK_PRESSURE), (self.processes, PID_PRESSURE)];
+        all.into_iter().filter(|(is_short, _)| *is_short).map(|(_, name)| name).collect()
+    }
+
     /// Reads `/proc` and the file system below `data_dir`; what cannot be read is no pressure.
     #[must_use]
     pub fn read(data_dir: &Path) -> Self {
@@ -52,9 +67,9 @@ pub fn conditions(
     now: Timestamp,
 ) -> Vec<NodeCondition> {
     let ours = [
-        short_of("MemoryPressure", pressure.memory, "Memory", "memory available"),
+        short_of(MEMORY_PRESSURE, pressure.memory, "Memory", "memory available"),
         disk(pressure.disk),
-        short_of("PIDPressure", pressure.processes, "PID", "PID available"),
+        short_of(PID_PRESSURE, pressure.processes, "PID", "PID available"),
         ready(runtime),
     ];
     let foreign = old.iter().filter(|c| ours.iter().all(|o| o.type_ != c.type_)).cloned();
@@ -90,7 +105,7 @@ fn disk(is_short: bool) -> NodeCondition {
     } else {
         ("KubeletHasNoDiskPressure", "kubelet has no disk pressure")
     };
-    condition("DiskPressure", is_short, reason, message.into())
+    condition(DISK_PRESSURE, is_short, reason, message.into())
 }
 
 fn ready(runtime: &Result<RuntimeStatus, RuntimeError>) -> NodeCondition {

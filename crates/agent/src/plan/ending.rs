@@ -27,7 +27,7 @@ pub(super) fn reason(seen: &Seen<'_>, spec: &PodSpec, now: Timestamp, plan: &mut
     if seen.bound == Bound::Gone || seen.pod.metadata.deletion_timestamp.is_some() {
         return Some(Ending::Deleted);
     }
-    if let Some(rejection) = &seen.memory.rejected {
+    if let Some(rejection) = seen.memory.rejected.as_ref().or(seen.memory.evicted.as_ref()) {
         plan.verdict = Some(rejection.clone());
         return Some(Ending::Finished);
     }
@@ -83,7 +83,7 @@ fn stop_next(seen: &Seen<'_>, spec: &PodSpec, running: &[&Container], plan: &mut
         plan.actions.push(Action::Stop {
             id: container.id.clone(),
             container: container.name.clone(),
-            grace: grace(seen.pod, spec),
+            grace: grace(seen, spec),
             message: format!("Stopping container {}", container.name),
         });
     }
@@ -93,8 +93,10 @@ fn may_run(container: &Container) -> bool {
     matches!(container.state, State::Running { .. } | State::Unknown)
 }
 
-fn grace(pod: &Pod, spec: &PodSpec) -> Duration {
-    match pod.metadata.deletion_grace_period_seconds {
+/// A node under pressure has no time for more than the shortest.
+fn grace(seen: &Seen<'_>, spec: &PodSpec) -> Duration {
+    match seen.pod.metadata.deletion_grace_period_seconds {
+        _ if seen.memory.evicted.is_some() => at_least_minimum(0),
         Some(seconds) => at_least_minimum(seconds),
         None => own_grace(spec),
     }

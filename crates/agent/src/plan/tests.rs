@@ -259,6 +259,16 @@ fn a_refused_pod_never_starts() {
 }
 
 #[test]
+fn an_evicted_pod_is_stopped_with_the_shortest_grace() {
+    // NP-15.
+    let mut scene = Scene::new(ONE, "a/0+");
+    let eviction = Rejection { reason: "Evicted".into(), message: "no".into() };
+    scene.memory.evicted = Some(eviction.clone());
+    assert_eq!((scene.actions().as_str(), scene.plan().verdict), ("stop a0 2", Some(eviction)));
+    assert_eq!(scene.plan().stage, Stage::Ending);
+}
+
+#[test]
 fn a_failed_pull_shows_its_error_and_then_the_wait() {
     let mut scene = Scene::new(TWO, "");
     let then = Then { at: at(NOW + 2), reason: "ImagePullBackOff".into(), message: "wait".into() };

@@ -122,7 +122,7 @@ impl Pods {
         tracing::info!(pod = full_name(&pod), "starts a static pod");
         let rejected = self.admit(&pod);
         let origin = Origin::File { mirror: self.of_files.mirror_of(&pod) };
-        self.employ(Order { pod, origin, bound: Bound::Here, rejected }, shutdown);
+        self.employ(Order { pod, origin, bound: Bound::Here, rejected, evicted: None }, shutdown);
     }
 
     /// Tells each worker of a static pod which mirror it has now.

@@ -141,6 +141,21 @@ fn a_pod_that_is_pushed_aside_failed_and_still_shows_its_containers() {
 }
 
 #[test]
+fn an_evicted_pod_failed_and_says_what_the_node_was_short_of() {
+    // NP-15: unlike a refused one it had containers.
+    let eviction =
+        Rejection { reason: "Evicted".into(), message: "The node was low on resource: memory. ".into() };
+    let memory = Memory { evicted: Some(eviction), ..ready_memory() };
+    let status = status_of(&pod(ONE), &[run("a", 0, Some(137))], &memory);
+    let said = (status.phase.as_deref(), status.reason.as_deref(), status.message.as_deref());
+    assert_eq!(said, (Some("Failed"), Some("Evicted"), Some("The node was low on resource: memory. ")));
+    assert_eq!(status.container_statuses.unwrap().len(), 1);
+    let conditions = status.conditions.unwrap();
+    let target = conditions.iter().find(|condition| condition.type_ == "DisruptionTarget").unwrap();
+    assert_eq!((target.status.as_str(), target.reason.as_deref()), ("True", Some("TerminationByKubelet")));
+}
+
+#[test]
 fn a_readiness_gate_holds_the_pod_back() {
     let gated = r#"{"readinessGates":[{"conditionType":"x/y"}],"containers":[{"name":"a"}]}"#;
     check(gated, &[run("a", 0, None)], "Running !Ready(ReadinessGatesNotReady) a:Running:0");
