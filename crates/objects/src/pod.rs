@@ -83,6 +83,16 @@ pub fn hash_label(pod: &Pod) -> Option<&str> {
 /// What the pod asks of its node: its containers and side cars together, or the largest step of its start, whichever
 /// is more, and the overhead of its runtime. A quantity that cannot be read counts as nothing: the API server refuses it.
 pub fn requests(spec: &PodSpec) -> BTreeMap<String, Amount> {
+    requests_or(spec, &BTreeMap::new())
+}
+
+/// The same, where a container that does not say counts for this much. Kubernetes: `NonMissingContainerRequests`.
+pub fn requests_or(spec: &PodSpec, unsaid: &BTreeMap<String, Amount>) -> BTreeMap<String, Amount> {
+    let requests_of = |container: &Container| {
+        let mut requests = unsaid.clone();
+        requests.extend(requests_of(container));
+        requests
+    };
     let mut running = BTreeMap::new();
     spec.containers.iter().for_each(|container| add(&mut running, &requests_of(container)));
     let (mut side_cars, mut start) = (BTreeMap::new(), BTreeMap::new());
@@ -244,6 +254,27 @@ mod tests {
             &[("cpu", "3500m"), ("memory", "1Mi")],
         );
         check_requests(json!({"containers": [{"name": "c"}]}), &[]);
+    }
+
+    #[test]
+    fn a_side_car_counts_for_the_init_containers_after_it_and_not_before() {
+        let side_car = |cpu: &str| {
+            let mut side_car = container(cpu);
+            side_car["restartPolicy"] = "Always".into();
+            side_car
+        };
+        let start = [container("4"), side_car("1"), container("2"), side_car("3"), container("1")];
+        check_requests(json!({"containers": [container("500m")], "initContainers": start}), &[("cpu", "5")]);
+        let start = [container("9"), side_car("1")];
+        check_requests(json!({"containers": [container("1")], "initContainers": start}), &[("cpu", "9")]);
+    }
+
+    #[test]
+    fn a_container_that_does_not_say_counts_for_a_given_amount() {
+        let unsaid = BTreeMap::from([("cpu".to_string(), Amount::parse("100m").unwrap())]);
+        let pod = pod(json!({"spec": {"containers": [container("1"), {"name": "d"}, container("0")]}}));
+        let found = requests_or(pod.spec.as_ref().unwrap(), &unsaid);
+        assert_eq!(found["cpu"].to_string(), "1100m");
     }
 
     #[test]

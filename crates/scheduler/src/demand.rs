@@ -13,15 +13,14 @@ pub type Amounts = BTreeMap<String, i128>;
 
 /// What a container without requests counts for in scores, so that a hundred of them are not free.
 /// Kubernetes: util/pod_resources.go, DefaultMilliCPURequest and DefaultMemoryRequest.
-const UNSTATED_MILLI_CPU: i128 = 100;
-const UNSTATED_MEMORY: i128 = 200 << 20;
+const UNSAID: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "200Mi")];
 
 /// What a pod takes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Demand {
     /// What it asks for.
     pub resources: Amounts,
-    /// Like `resources` for cpu and memory, but never zero: for scores only.
+    /// cpu and memory, with a little for containers that say nothing: for scores only.
     pub scored: Amounts,
     /// Ports of the node that must be free.
     pub ports: Vec<HostPort>,
@@ -34,9 +33,12 @@ impl Demand {
     pub fn of(pod: &Pod) -> Self {
         let Some(spec) = &pod.spec else { return Self::default() };
         let resources = amounts(objects::pod::requests(spec));
-        let scored = [("cpu", UNSTATED_MILLI_CPU), ("memory", UNSTATED_MEMORY)]
-            .map(|(name, unstated)| (name.to_string(), positive(&resources, name).unwrap_or(unstated)))
-            .into();
+        let unsaid = UNSAID
+            .iter()
+            .filter_map(|(name, amount)| Some((name.to_string(), Amount::parse(amount).ok()?)))
+            .collect();
+        let mut scored = amounts(objects::pod::requests_or(spec, &unsaid));
+        scored.retain(|name, _| unsaid.contains_key(name));
         Self {
             resources,
             scored,
@@ -54,8 +56,4 @@ pub fn amounts(exact: impl IntoIterator<Item = (String, Amount)>) -> Amounts {
 fn whole(name: String, amount: &Amount) -> (String, i128) {
     let number = if name == "cpu" { amount.milli() } else { amount.value() };
     (name, number)
-}
-
-fn positive(amounts: &Amounts, name: &str) -> Option<i128> {
-    amounts.get(name).copied().filter(|amount| *amount > 0)
 }
