@@ -146,6 +146,8 @@ struct Up {
     waiting: Vec<Waiting>,
     /// Nodes that are on their way out.
     leaving: BTreeMap<u32, Leaving>,
+    /// Whether the start is over.
+    stands: bool,
     /// The socket and the watch; they run as long as we do.
     tasks: JoinSet<Result<()>>,
     events: mpsc::Sender<Event>,
@@ -183,6 +185,7 @@ impl Up {
             ready: BTreeSet::new(),
             waiting: Vec::new(),
             leaving: BTreeMap::new(),
+            stands: false,
             tasks: JoinSet::new(),
             events,
         };
@@ -200,6 +203,7 @@ impl Up {
     /// Starts everything and watches over it; ends only with an error.
     async fn work(&mut self, events: &mut mpsc::Receiver<Event>) -> Result<()> {
         self.start(events).await?;
+        self.stands = true;
         loop {
             self.next(events).await?;
         }
@@ -312,17 +316,13 @@ impl Up {
         let failed = matches!(what, Told::Failed { .. });
         match hosts.told(number, what).await {
             Ok(line) => line.into_iter().for_each(say),
-            Err(error) if failed && self.waiting.is_empty() && !self.tasks_started() => return Err(error),
+            Err(error) if failed && !self.stands => return Err(error),
             Err(error) => {
                 say(format!("{error:#}"));
                 self.finish_waiting(number, &Err(format!("{error:#}")));
             }
         }
         Ok(())
-    }
-
-    fn tasks_started(&self) -> bool {
-        !self.tasks.is_empty()
     }
 
     fn node_is(&mut self, node: String, ready: bool) {

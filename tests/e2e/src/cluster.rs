@@ -2,6 +2,7 @@
 
 use crate::{Answer, Kubectl, eventually, run_to_end};
 use anyhow::{Context, Result, ensure};
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,17 +27,35 @@ pub struct Cluster {
     up: Child,
     folder: TempDir,
     port: u16,
+    setup: String,
     arguments: Vec<String>,
 }
 
 impl Cluster {
-    /// Starts `everynode up` with further arguments and waits until its nodes are Ready.
+    /// Starts `everynode up` with further arguments; see [`Cluster::wait_for_nodes`].
     pub fn start(arguments: &[&str]) -> Result<Self> {
+        Self::start_where("", arguments)
+    }
+
+    /// The same on a machine that looks different to it: `setup` is a shell script that runs before in a mount namespace
+    /// of its own.
+    pub fn start_where(setup: &str, arguments: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("everynode-e2e-").tempdir()?;
         let port = free_port()?;
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        let up = spawn(folder.path(), port, &arguments)?;
-        Ok(Self { up, folder, port, arguments })
+        let up = spawn(folder.path(), port, setup, &arguments)?;
+        Ok(Self { up, folder, port, setup: setup.into(), arguments })
+    }
+
+    /// Waits until `up` has ended by itself; answers its exit code.
+    #[track_caller]
+    pub fn wait_for_end(&mut self) -> i32 {
+        let up = &mut self.up;
+        eventually("everynode up has ended", START_LIMIT, || {
+            let status = up.try_wait()?;
+            ensure!(status.is_some(), "it runs");
+            Ok(status.and_then(|status| status.code()).unwrap_or(-1))
+        })
     }
 
     /// The data directory.
@@ -126,7 +145,7 @@ impl Cluster {
 
     /// Starts `up` again on the same data directory and port.
     pub fn start_again(&mut self) -> Result<()> {
-        self.up = spawn(self.folder.path(), self.port, &self.arguments)?;
+        self.up = spawn(self.folder.path(), self.port, &self.setup, &self.arguments)?;
         Ok(())
     }
 
@@ -159,19 +178,21 @@ impl Drop for Cluster {
     }
 }
 
-fn spawn(folder: &Path, port: u16, arguments: &[String]) -> Result<Child> {
-    let log = std::fs::File::options().create(true).append(true).open(folder.join("up.log"))?;
-    Command::new(binary())
-        .arg("up")
-        .arg("--data-dir")
-        .arg(folder.join("data"))
-        .args(["--listen", &format!("127.0.0.1:{port}")])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("cannot start {}: build it first", binary().display()))
+fn spawn(folder: &Path, port: u16, setup: &str, arguments: &[String]) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(folder.join("up.log"))?;
+    let mut command = match setup {
+        "" => Command::new(binary()),
+        setup => {
+            let mut command = Command::new("unshare");
+            let script = format!("set -e\n{setup}\nexec \"$0\" \"$@\"");
+            command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).arg(binary());
+            command
+        }
+    };
+    command.arg("up").arg("--data-dir").arg(folder.join("data"));
+    command.args(["--listen", &format!("127.0.0.1:{port}")]).args(arguments);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().with_context(|| format!("cannot start {}: build it first", binary().display()))
 }
 
 fn free_port() -> Result<u16> {

@@ -45,7 +45,7 @@ pub fn run() -> u8 {
         Ok(spec) => spec,
         Err(why) => return fail(format!("no specification: {why}")),
     };
-    match Host::start(spec, send) {
+    match Host::start(spec, send, &receive) {
         Ok(host) => host.run(&receive),
         Err(why) => fail(why),
     }
@@ -80,7 +80,7 @@ struct Agent {
 }
 
 impl Host {
-    fn start(spec: Spec, queue: Sender<Happened>) -> Result<Self, String> {
+    fn start(spec: Spec, queue: Sender<Happened>, happened: &Receiver<Happened>) -> Result<Self, String> {
         let chain = |error: &dyn std::error::Error| crate::telemetry::chain(error);
         mounts::mount_all(&spec.folder).map_err(|error| chain(&error))?;
         rustix::system::sethostname(spec.node.as_bytes()).map_err(|error| format!("host name: {error}"))?;
@@ -88,7 +88,7 @@ impl Host {
         let children = Children::new().map_err(|error| format!("no thread: {error}"))?;
         let mut host = Self { spec, children, queue, agent: None, runtime_since: Instant::now() };
         host.start_runtime()?;
-        host.wait_for_runtime()?;
+        host.wait_for_runtime(happened)?;
         host.read_orders().map_err(|error| format!("no thread: {error}"))?;
         tell(&Event::RuntimeReady);
         Ok(host)
@@ -136,8 +136,9 @@ impl Host {
         Ok(())
     }
 
-    /// Until it has taken the images; before that no pod could start.
-    fn wait_for_runtime(&self) -> Result<(), String> {
+    /// Until it has taken the images; before that no pod could start. One that ends instead would end again.
+    fn wait_for_runtime(&self, happened: &Receiver<Happened>) -> Result<(), String> {
+        let log = self.spec.folder.join("var/log/containerd.log");
         let end = Instant::now() + RUNTIME_PATIENCE;
         let mut said = String::from("no answer");
         while Instant::now() < end {
@@ -147,9 +148,11 @@ impl Host {
                     Err(why) => said = why,
                 }
             }
-            std::thread::sleep(LOOK_AGAIN);
+            if let Ok(Happened::RuntimeEnded(exit)) = happened.recv_timeout(LOOK_AGAIN) {
+                let words = last_line("/var/log/containerd.log");
+                return Err(format!("containerd has ended ({}): {words}; see {}", exit.how, log.display()));
+            }
         }
-        let log = self.spec.folder.join("var/log/containerd.log");
         Err(format!("containerd is not ready ({said}); see {}", log.display()))
     }
 
@@ -162,8 +165,7 @@ impl Host {
             let _ = std::fs::remove_file(runtime::IMAGES);
             return Ok(());
         }
-        let log = std::fs::read_to_string("/run/everynode/import.log").unwrap_or_default();
-        Err(format!("import of images: {}", log.lines().last().unwrap_or(&exit.how)))
+        Err(format!("import of images: {}", last_line("/run/everynode/import.log")))
     }
 
     fn read_orders(&self) -> io::Result<()> {
@@ -275,6 +277,12 @@ fn logged(name: &str, log: &str) -> io::Result<Command> {
     let mut command = program::command(name);
     command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).current_dir("/");
     Ok(command)
+}
+
+fn last_line(log: &str) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_string()
 }
 
 fn first_line() -> Result<Spec, String> {

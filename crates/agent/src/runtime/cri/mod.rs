@@ -19,6 +19,7 @@ use http::uri::PathAndQuery;
 use messages as m;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
@@ -36,6 +37,8 @@ const IMAGE_SERVICE: &str = "/runtime.v1.ImageService/";
 #[derive(Clone)]
 pub struct Cri {
     channel: Channel,
+    /// For errors.
+    socket: Arc<str>,
 }
 
 impl Cri {
@@ -51,10 +54,11 @@ impl Cri {
 
     /// The same without asking: for a runtime that may start later than the agent.
     pub fn lazy(socket: &Path) -> Result<Self, ConnectError> {
-        let uri = format!("unix://{}", socket.display());
-        let endpoint = Endpoint::try_from(uri)
-            .map_err(|_| ConnectError::BadPath { socket: socket.display().to_string() })?;
-        Ok(Self { channel: endpoint.connect_lazy() })
+        let socket = socket.display().to_string();
+        match Endpoint::try_from(format!("unix://{socket}")) {
+            Ok(endpoint) => Ok(Self { channel: endpoint.connect_lazy(), socket: socket.into() }),
+            Err(_) => Err(ConnectError::BadPath { socket }),
+        }
     }
 
     async fn runtime<Q, A>(&self, verb: &'static str, request: Q, limit: Duration) -> Result<A, RuntimeError>
@@ -89,9 +93,11 @@ impl Cri {
         let path = PathAndQuery::try_from(format!("{service}{verb}"))
             .map_err(|error| RuntimeError::Down { message: error.to_string() })?;
         let answer = async {
-            grpc.ready().await.map_err(|error| down(&error))?;
+            grpc.ready().await.map_err(|error| self.down(&error))?;
             let codec = tonic_prost::ProstCodec::<Q, A>::default();
-            grpc.unary(tonic::Request::new(request), path, codec).await.map_err(|status| refused(&status))
+            grpc.unary(tonic::Request::new(request), path, codec)
+                .await
+                .map_err(|status| self.refused(&status))
         };
         match tokio::time::timeout(limit, answer).await {
             Ok(answer) => answer.map(tonic::Response::into_inner),
@@ -99,6 +105,28 @@ impl Cri {
                 code: "DeadlineExceeded".into(),
                 message: format!("{verb} did not end within {} seconds", limit.as_secs()),
             }),
+        }
+    }
+
+    /// Names the socket and what the system says of it; the layers between say nothing more.
+    fn down(&self, error: &dyn std::error::Error) -> RuntimeError {
+        let mut cause = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        RuntimeError::Down { message: format!("{}: {cause}", self.socket) }
+    }
+
+    fn refused(&self, status: &tonic::Status) -> RuntimeError {
+        use std::error::Error as _;
+        let message = status.message().to_string();
+        match (status.code(), status.source()) {
+            (tonic::Code::NotFound, _) => RuntimeError::NotFound { message },
+            (tonic::Code::Unavailable, Some(source)) => self.down(source),
+            (tonic::Code::Unavailable, None) => {
+                RuntimeError::Down { message: format!("{}: {message}", self.socket) }
+            }
+            (code, _) => RuntimeError::Refused { code: format!("{code:?}"), message },
         }
     }
 }
@@ -121,29 +149,6 @@ pub enum ConnectError {
         #[source]
         source: RuntimeError,
     },
-}
-
-fn down(error: &tonic::transport::Error) -> RuntimeError {
-    RuntimeError::Down { message: chain(error) }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(next) = source {
-        text = format!("{text}: {next}");
-        source = next.source();
-    }
-    text
-}
-
-fn refused(status: &tonic::Status) -> RuntimeError {
-    let message = status.message().to_string();
-    match status.code() {
-        tonic::Code::NotFound => RuntimeError::NotFound { message },
-        tonic::Code::Unavailable => RuntimeError::Down { message: chain(status) },
-        code => RuntimeError::Refused { code: format!("{code:?}"), message },
-    }
 }
 
 fn gone_is_fine(answer: Result<m::Empty, RuntimeError>) -> Result<(), RuntimeError> {
