@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn data_is_mandatory_and_frozen_and_the_revision_is_free() {
-        // RV-3, RV-4, RV-7.
+        // RV-3, RV-4, RV-7, TE-44.
         let revision = |data: Value, number: i64| json!({"data": data, "revision": number});
         let old = revision(json!({"spec": {"template": {"metadata": {"creationTimestamp": null}}}}), 1);
         assert_eq!(ControllerRevisions.validate_create(&old), []);

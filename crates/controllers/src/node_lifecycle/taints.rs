@@ -158,6 +158,30 @@ mod tests {
     }
 
     #[test]
+    fn each_condition_has_its_taint_and_what_others_set_stays() {
+        // NP-2.
+        for (condition, key) in [
+            ("MemoryPressure", "memory-pressure"),
+            ("DiskPressure", "disk-pressure"),
+            ("PIDPressure", "pid-pressure"),
+            ("NetworkUnavailable", "network-unavailable"),
+        ] {
+            let conditions = |status: &str| json!([{"type": "Ready", "status": "True"}, {"type": condition, "status": status}]);
+            let taint = format!("node.kubernetes.io/{key}");
+            let there = with(&[(&taint, "NoSchedule")]);
+            let wanted = check(conditions("True"), json!({}), Eviction::Allowed);
+            assert_eq!(wanted.unwrap(), [format!("{taint}:NoSchedule")]);
+            assert_eq!(check(conditions("True"), there.clone(), Eviction::Allowed), None);
+            assert_eq!(check(conditions("False"), there, Eviction::Allowed).unwrap(), [""; 0]);
+        }
+        let foreign = with(&[
+            ("node.cloudprovider.kubernetes.io/uninitialized", "NoSchedule"),
+            ("node.kubernetes.io/out-of-service", "NoExecute"),
+        ]);
+        assert_eq!(check(ready("True"), foreign, Eviction::Allowed), None);
+    }
+
+    #[test]
     fn what_is_as_it_should_be_is_left_alone() {
         let spec = with(&[("a", "NoSchedule"), (UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]);
         assert_eq!(check(ready("Unknown"), spec, Eviction::Allowed), None);

@@ -218,7 +218,7 @@ async fn the_status_counts_what_could_be_created() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_done_before_all_that_is_read_is_known() {
-    // WE-20: while nodes cannot be listed, a set does not pass for one that no node wants.
+    // WE-20, MG-1.2: while nodes cannot be listed, a set does not pass for one that no node wants.
     let blocked = Arc::new(AtomicBool::new(true));
     let refuses = blocked.clone();
     let world = World::with_faults(Config::default(), move |parts| {
@@ -247,7 +247,7 @@ async fn nothing_is_done_before_all_that_is_read_is_known() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_set_made_anew_under_its_name_begins_anew() {
-    // WE-1, WE-2, WE-3, OW-23, MG-28, TE-23 ExpectationsOnRecreate: the pods of the first set are not its own.
+    // WE-1, WE-2, WE-3, MG-1.1, OW-23, MG-28, TE-23 ExpectationsOnRecreate: the pods of the first set are not its own.
     let world = World::with_nodes(2).await;
     world.create(&daemonset("hello:1")).await;
     world.until_living(&["n1 Ready", "n2 Ready"]).await;
