@@ -1,17 +1,31 @@
 //! Where daemons run, how they go and come back.
 
 use crate::{LIMIT, check};
-use e2e::{assert_says, eventually_equal};
+use e2e::{assert_says, eventually, eventually_equal};
 
-/// A pod of n4 that belongs to nobody.
-const ALONE: &str = "
+/// A pod of n4 that belongs to nobody and needs five seconds to end; it runs the machine's own shell.
+const SLOW: &str = "
 apiVersion: v1
 kind: Pod
-metadata: {name: alone}
+metadata: {name: slow}
 spec:
   nodeName: n4
-  terminationGracePeriodSeconds: 5
-  containers: [{name: hello, image: everynode.dev/hello:1}]
+  terminationGracePeriodSeconds: 30
+  containers:
+  - name: slow
+    image: everynode.dev/hello:1
+    command: [/usr/bin/sh, -c]
+    args: [\"trap 'sleep 5; echo well > /out/end; exit 0' TERM; echo > /out/begin; while :; do sleep 0.1; done\"]
+    volumeMounts:
+    - {name: usr, mountPath: /usr, readOnly: true}
+    - {name: lib, mountPath: /lib, readOnly: true}
+    - {name: lib64, mountPath: /lib64, readOnly: true}
+    - {name: out, mountPath: /out}
+  volumes:
+  - {name: usr, hostPath: {path: /usr}}
+  - {name: lib, hostPath: {path: /lib}}
+  - {name: lib64, hostPath: {path: /lib64}}
+  - {name: out, hostPath: {path: OUT}}
 ";
 
 #[test]
@@ -92,11 +106,16 @@ fn a_fourth_node_joins_and_leaves() {
         world.cluster.everynode(&["node", "add", "n4"]);
         world.runs_on(&["n1", "n2", "n3", "n4"]);
         world.rolled_out();
-        world.kubectl.ok_with(&["apply", "-f", "-"], ALONE);
-        world.kubectl.ok(&["wait", "pod/alone", "--for=condition=Ready", "--timeout=60s"]);
+        let out = tempfile::tempdir().unwrap();
+        let slow = SLOW.replace("OUT", &out.path().display().to_string());
+        world.kubectl.ok_with(&["apply", "-f", "-"], &slow);
+        eventually("the slow container waits for its end", LIMIT, || {
+            Ok(std::fs::metadata(out.path().join("begin"))?)
+        });
         let others = world.containers_of(&["n1", "n2", "n3"]);
         let said = world.cluster.everynode(&["node", "remove", "n4"]);
         assert_says(&said, "n4 is gone; its Node object and 2 pods are deleted");
+        assert_eq!(std::fs::read_to_string(out.path().join("end")).unwrap_or_default(), "well\n");
         // Right at once, not when pod garbage collection comes.
         let left = world.kubectl.ok(&["get", "nodes", "-o", "name"]);
         assert_eq!(left, "node/n1\nnode/n2\nnode/n3\n");
