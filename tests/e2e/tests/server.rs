@@ -74,3 +74,60 @@ fn a_port_and_a_folder_in_use_are_named() {
         server.wait_until_ready(kubectl);
     });
 }
+
+#[test]
+fn server_side_apply_takes_over_from_client_side_apply() {
+    // Wire 4.7.
+    let said = |kubectl: &Kubectl, arguments: &[&str], manifest: &str| kubectl.ok_with(arguments, manifest);
+    let on_server = ["apply", "--server-side", "-f", "-"];
+    check(|_, kubectl| {
+        said(kubectl, &["apply", "-f", "-"], HELLO);
+        for _ in 0..2 {
+            assert_eq!(said(kubectl, &on_server, HELLO), "daemonset.apps/hello serverside-applied\n");
+        }
+        assert_eq!(kubectl.value(&["get", "ds", "hello"], "{.metadata.generation}").unwrap(), "1");
+        let newer = HELLO.replace("hello:1", "hello:2");
+        let other = ["apply", "--server-side", "--field-manager=other", "-f", "-"];
+        let refused = kubectl.fails_with(&other, &newer);
+        let text = "Apply failed with 1 conflict: conflict with \"kubectl\": \
+             .spec.template.spec.containers[name=\"hello\"].image";
+        assert!(refused.contains(text), "{refused}");
+        let forced = ["apply", "--server-side", "--field-manager=other", "--force-conflicts", "-f", "-"];
+        said(kubectl, &forced, &newer);
+        let image = "{.spec.template.spec.containers[0].image}";
+        assert_eq!(kubectl.value(&["get", "ds", "hello"], image).unwrap(), "everynode.dev/hello:2");
+        let managers = kubectl
+            .value(&["get", "ds", "hello", "--show-managed-fields"], "{.metadata.managedFields[*].manager}");
+        assert!(managers.unwrap().contains("other"));
+    });
+}
+
+#[test]
+fn roles_say_what_their_users_may_do() {
+    // Wire 7.7.
+    check(|_, kubectl| {
+        let may = |user: &str, action: &[&str]| {
+            let arguments = [["auth", "can-i"].as_slice(), action, &["--as", user]].concat();
+            kubectl.run(&arguments).stdout.trim().to_string()
+        };
+        assert_eq!(may("alice", &["list", "pods"]), "no");
+        kubectl.ok(&["create", "role", "reader", "--verb=get,list", "--resource=pods,daemonsets.apps"]);
+        kubectl.ok(&["create", "rolebinding", "alice", "--role=reader", "--user=alice"]);
+        kubectl.ok(&[
+            "create",
+            "clusterrolebinding",
+            "sa",
+            "--clusterrole=view",
+            "--serviceaccount=default:default",
+        ]);
+        assert_eq!(may("alice", &["list", "pods"]), "yes");
+        assert_eq!(may("alice", &["list", "pods", "-n", "kube-system"]), "no");
+        assert_eq!(may("alice", &["delete", "daemonsets"]), "no");
+        assert_eq!(may("system:serviceaccount:default:default", &["list", "pods", "-A"]), "yes");
+        assert_eq!(may("system:serviceaccount:default:default", &["get", "secrets"]), "no");
+        let refused = kubectl.fails_with(&["delete", "ds", "hello", "--as", "alice"], "");
+        let text =
+            "daemonsets.apps \"hello\" is forbidden: User \"alice\" cannot delete resource \"daemonsets\"";
+        assert!(refused.contains(text), "{refused}");
+    });
+}
