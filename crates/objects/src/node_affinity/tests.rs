@@ -157,7 +157,7 @@ fn the_pin_is_the_first_name_field_of_any_term() {
         (Value::Null, Err(PinError::Absent)),
     ];
     for (terms, expected) in cases {
-        assert_eq!(pinned_node(&spec(json!({}), terms.clone())), expected, "EL-33 {terms}");
+        assert_eq!(pinned_node(&spec(json!({}), terms.clone())), expected, "EL-33, TE-42 {terms}");
     }
     let mut bound = spec(json!({}), json!([name("In", &["n7"])]));
     bound.node_name = Some("n1".into());
