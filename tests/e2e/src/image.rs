@@ -27,11 +27,23 @@ pub struct Image {
 impl Image {
     /// The example program, which serves `version`, with a file that makes the image unlike all others.
     pub fn new(program: &[u8], version: &str, mark: &str) -> Result<Self> {
-        let layer = tar(&[("hello", program, 0o755), ("mark", mark.as_bytes(), 0o644)])?;
+        let files = [("hello", program, 0o755), ("mark", mark.as_bytes(), 0o644)];
+        Self::of(&files, &["/hello", version])
+    }
+
+    /// Debian's static busybox with a script of its shell as entry point. All of these share their layer.
+    pub fn of_script(script: &str) -> Result<Self> {
+        let busybox =
+            std::fs::read("/bin/busybox").context("/bin/busybox: install Debian's busybox-static")?;
+        Self::of(&[("bin/busybox", &busybox, 0o755)], &["/bin/busybox", "sh", "-c", script])
+    }
+
+    fn of(files: &[(&str, &[u8], u32)], entry_point: &[&str]) -> Result<Self> {
+        let layer = tar(files)?;
         let config = json!({
             "architecture": architecture(),
             "os": "linux",
-            "config": {"Entrypoint": ["/hello", version], "Env": ["PATH=/"], "WorkingDir": "/"},
+            "config": {"Entrypoint": entry_point, "Env": ["PATH=/:/bin"], "WorkingDir": "/"},
             "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
         });
         let config = config.to_string().into_bytes();

@@ -13,14 +13,17 @@ use std::path::{Path, PathBuf};
 const DIR: &str = "/run/everynode";
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
-/// Folders that a node has for itself; each must exist on the machine to be mounted over.
-pub const NODE_FOLDERS: [&str; 6] = [
+/// Folders that a node has for itself; each must exist on the machine to be mounted over. `/var/lib/docker` is there for
+/// log collectors, whose usual manifests mount its containers' folder: a node must neither make it on the machine nor see
+/// the machine's.
+pub const NODE_FOLDERS: [&str; 7] = [
     "/var/log",
     "/etc/kubernetes",
     "/etc/cni/net.d",
     "/var/lib/containerd",
     "/var/lib/kubelet",
     "/var/lib/cni",
+    "/var/lib/docker",
 ];
 
 /// Why the machine cannot be made ready.

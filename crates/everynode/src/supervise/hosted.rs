@@ -47,6 +47,10 @@ struct Running {
 enum Agent {
     Starting,
     Runs,
+    /// It was asked to end.
+    Ending,
+    /// It was asked to end, and then to start: it starts when it has ended.
+    EndingToStart,
     Ended,
     /// The whole node is asked to end for good.
     Leaving,
@@ -135,8 +139,15 @@ impl Hosts {
                 Ok(Some(format!("{name}: containerd is ready, the agent joins")))
             }
             Told::AgentStarted => {
-                self.set(number, Agent::Runs);
+                if self.agent(number) == Some(Agent::Starting) {
+                    self.set(number, Agent::Runs);
+                }
                 Ok(None)
+            }
+            Told::AgentEnded { .. } if self.agent(number) == Some(Agent::EndingToStart) => {
+                self.set(number, Agent::Starting);
+                self.order(number, Order::StartAgent { token: self.token()? }).await?;
+                Ok(Some(format!("{name}: the agent has ended and starts again")))
             }
             Told::AgentEnded { how, asked } => {
                 self.set(number, Agent::Ended);
@@ -173,7 +184,7 @@ impl Hosts {
 
     /// Starts a node's agent, or the whole node if it has ended.
     pub async fn start(&mut self, number: u32, events: &Sender<Event>) -> Result<String> {
-        match self.running.get(&number).map(|running| running.agent) {
+        match self.agent(number) {
             None => {
                 self.start_host(number, events).await?;
                 Ok(format!("n{number} is starting"))
@@ -183,13 +194,22 @@ impl Hosts {
                 self.order(number, Order::StartAgent { token: self.token()? }).await?;
                 Ok(format!("the agent of n{number} is starting"))
             }
-            Some(_) => Ok(format!("the agent of n{number} runs already")),
+            Some(Agent::Ending | Agent::EndingToStart) => {
+                self.set(number, Agent::EndingToStart);
+                Ok(format!("the agent of n{number} starts again when it has ended"))
+            }
+            Some(Agent::Starting | Agent::Runs) => Ok(format!("the agent of n{number} runs already")),
+            Some(Agent::Leaving) => bail!("n{number} is being removed"),
         }
     }
 
     /// Asks a node's agent to end.
     pub async fn stop(&mut self, number: u32) -> Result<()> {
-        self.order(number, Order::StopAgent).await
+        self.order(number, Order::StopAgent).await?;
+        if let Some(Agent::Runs | Agent::EndingToStart) = self.agent(number) {
+            self.set(number, Agent::Ending);
+        }
+        Ok(())
     }
 
     /// Whether a node's agent is there.
@@ -286,6 +306,10 @@ impl Hosts {
     async fn order(&mut self, number: u32, order: Order) -> Result<()> {
         let Some(running) = self.running.get_mut(&number) else { bail!("n{number} does not run") };
         running.host.order(&order).await.with_context(|| format!("n{number} does not listen"))
+    }
+
+    fn agent(&self, number: u32) -> Option<Agent> {
+        self.running.get(&number).map(|running| running.agent)
     }
 
     fn set(&mut self, number: u32, agent: Agent) {
