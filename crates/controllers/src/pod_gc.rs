@@ -64,10 +64,13 @@ struct Plan {
 /// Removes lost pods, for ever.
 pub(crate) async fn run(shared: Arc<Shared>) -> Infallible {
     let queue = Arc::new(Queue::new(COALESCE));
-    let add = queue.clone();
-    shared.caches.nodes.listen(move |change| {
-        if change.new.is_none() {
-            add.add(());
+    let absent: Arc<Mutex<BTreeMap<String, Timestamp>>> = Arc::default();
+    let (add, back) = (queue.clone(), absent.clone());
+    shared.caches.nodes.listen(move |change| match change.new {
+        None => add.add(()),
+        // Its quarantine is over, and starts anew when it goes again (NP-13), also when nobody looks in between.
+        Some(node) => {
+            back.lock().unwrap_or_else(PoisonError::into_inner).remove(objects::node::name(node));
         }
     });
     let add = queue.clone();
@@ -78,7 +81,6 @@ pub(crate) async fn run(shared: Arc<Shared>) -> Infallible {
     });
     shared.synced(READS).await;
     queue.add(());
-    let absent = Mutex::new(BTreeMap::new());
     work(&queue, 1, |()| reconcile(&shared, &absent)).await
 }
 
