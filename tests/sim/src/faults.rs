@@ -78,7 +78,7 @@ pub(crate) struct Fate {
     pub(crate) what: What,
 }
 
-/// A fault that a script asks for.
+/// A fault that a script asks for; `*` is any verb or plural.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) client: String,
@@ -158,6 +158,11 @@ impl Faults {
     /// Strikes at the calls of this client, verb and plural: after `pass` of them at the next `times`.
     pub(crate) fn ask(&self, asked: Asked) {
         self.lock().asked.push(asked);
+    }
+
+    /// Whether something asked for has not struck yet.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.lock().asked.iter().any(|asked| asked.times > 0)
     }
 
     /// Nothing asked for strikes any more.
@@ -259,7 +264,8 @@ impl Faults {
 impl Inner {
     fn asked_for(&mut self, call: &Call) -> Option<What> {
         let fits = |asked: &&mut Asked| {
-            asked.client == call.client && asked.verb == call.verb && asked.plural == call.plural
+            let fits = |wanted: &str, is: &str| wanted == "*" || wanted == is;
+            asked.client == call.client && fits(&asked.verb, call.verb) && fits(&asked.plural, &call.plural)
         };
         let asked = self.asked.iter_mut().filter(|asked| asked.times > 0).find(fits)?;
         if asked.pass > 0 {

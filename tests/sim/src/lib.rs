@@ -10,6 +10,7 @@
 
 pub(crate) mod chance;
 pub(crate) mod clock;
+pub mod crashes;
 pub(crate) mod faults;
 pub(crate) mod hands;
 pub(crate) mod invariants;

@@ -77,7 +77,8 @@ async fn play(seed: u64, length: Length) -> Result<Outcome> {
     Ok(Outcome { seed, steps, hash, broken: trace.first_broken(), last, faults: world.faults.told() })
 }
 
-async fn come_to_rest(world: &World) -> Result<()> {
+/// Waits until nothing is left to be done, for a while.
+pub(crate) async fn come_to_rest(world: &World) -> Result<()> {
     world.trace.say("the users go home, and nothing goes wrong any more");
     let end = tokio::time::Instant::now() + REST_WITHIN;
     let mut good = 0;

@@ -36,7 +36,9 @@ impl Floor {
         }
         let sets = look.sets(&key, &uid);
         let wanted = look.placements(&sets, &node).iter().all(|place| place == &Some(Placement::Run));
-        if !wanted || !served(old, &sets) || has_served_beside(look, &pair.key, &uid, &node, &sets) {
+        let has_ended =
+            look.truth.pods.since(&pair.key, look.since).iter().flatten().any(|pod| pod::is_terminal(pod));
+        if !wanted || has_ended || !served(old, &sets) || has_served_beside(look, &pair.key, &uid, &node) {
             return Ok(());
         }
         let harmed = self.0.entry(uid.clone()).or_default();
@@ -73,7 +75,7 @@ fn min_ready(set: &Set) -> i32 {
 }
 
 /// Whether another pod of the set was on the node in the window and was ready at some moment.
-fn has_served_beside(look: &Look<'_>, key: &str, uid: &str, node: &str, _: &[Arc<Set>]) -> bool {
+fn has_served_beside(look: &Look<'_>, key: &str, uid: &str, node: &str) -> bool {
     let others = look.truth.pods.keys().filter(|other| *other != key);
     others.into_iter().any(|other| {
         let versions = look.truth.pods.since(other, look.since);

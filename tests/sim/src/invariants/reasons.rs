@@ -20,11 +20,12 @@ pub(super) fn check(look: &Look<'_>, pair: &Pair<Pod>) -> Verdict {
     if !ends || !look.is_ours("delete", "pods", &pair.key) {
         return Ok(());
     }
-    let Some((key, uid)) = Look::owner(old) else {
+    let versions = look.truth.pods.since(&pair.key, look.since);
+    // It may have been let go a moment ago, unseen.
+    let Some((key, uid)) = versions.iter().flatten().rev().find_map(|pod| Look::owner(pod)) else {
         return Err((PROMISE, format!("{} belongs to nobody", pair.key)));
     };
     let (sets, node) = (look.sets(&key, &uid), words::target(old));
-    let versions = look.truth.pods.since(&pair.key, look.since);
     let has_ended = versions.iter().flatten().any(|pod| pod::is_terminal(pod));
     let placements = look.placements(&sets, &node);
     let unwanted = placements.iter().any(|p| !matches!(p, Some(Placement::Run | Placement::Stay(_))));

@@ -34,7 +34,7 @@ use std::time::Duration;
 const REST_WITHIN: Duration = Duration::from_secs(1800);
 const REST_LOOK: Duration = Duration::from_millis(500);
 /// So many looks in a row must find nothing to do and nothing done: longer than any machine needs for a daemon.
-const REST_LOOKS: usize = 12;
+const REST_LOOKS: usize = 60;
 /// Work that follows from a command at once is done within this.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
