@@ -180,11 +180,13 @@ impl World {
         }
     }
 
+    #[allow(dead_code, reason = "histories plan with their own time")]
     pub fn plan(&self) -> Plan {
         daemonset::plan(&self.snapshot(), now())
     }
 
     /// The same with every list turned round.
+    #[allow(dead_code, reason = "histories plan with their own time")]
     pub fn plan_reversed(&self) -> Plan {
         let mut seen = self.snapshot();
         seen.nodes.reverse();
