@@ -13,5 +13,15 @@ pub fn bench(arguments: &[String]) -> Result<()> {
     }
     let release = program::target_dir().join("release");
     let mut bench = Command::new(release.join("bench"));
-    program::run(bench.env("EVERYNODE_BINARY", release.join("everynode")).args(arguments))
+    program::run(bench.env("EVERYNODE_BINARY", release.join("everynode")).args(arguments))?;
+    // The heart alone, at a size that no machine at hand can run: rows of the same table.
+    program::run(program::cargo().args([
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "daemonset",
+        "--example",
+        "figures",
+    ]))
 }

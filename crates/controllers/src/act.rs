@@ -10,6 +10,7 @@
 use crate::Shared;
 use crate::caches::Whole;
 use crate::daemonsets::doubts::is_doubtful;
+use crate::daemonsets::ledgers::Ledgers;
 use crate::events;
 use crate::expectations::Expectations;
 use crate::tolerate;
@@ -77,6 +78,7 @@ pub fn is_namespace_terminating(status: &Status) -> bool {
 pub(crate) struct Actor<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) expectations: &'a Expectations,
+    pub(crate) ledgers: &'a Ledgers,
     pub(crate) subject: &'a Whole<DaemonSet>,
 }
 
@@ -195,6 +197,7 @@ impl Actor<'_> {
             Ok(created) => {
                 let meta = created.metadata;
                 let (key, uid) = (ObjectKey::of(&meta), meta.uid.unwrap_or_default());
+                self.note(&key.name);
                 self.expectations.created(self.uid(), node, &key, &uid, self.shared.now());
                 self.tell(action.succeeded(&key.name));
                 Ok(())
@@ -231,6 +234,7 @@ impl Actor<'_> {
         let is_gone = |status: &Status| status.is_not_found() || status.is_conflict();
         match tolerate(api.delete(name, &of_uid(uid)).await, is_gone) {
             Ok(Some(_)) => {
+                self.note(name);
                 self.expectations.deleted(self.uid(), &key, uid, self.shared.now());
                 self.tell(action.succeeded(name));
                 Ok(())
@@ -278,6 +282,11 @@ impl Actor<'_> {
         object["apiVersion"] = "apps/v1".into();
         object["kind"] = "DaemonSet".into();
         object
+    }
+
+    /// The next plan reads this pod again, whatever the watch says and when.
+    fn note(&self, pod: &str) {
+        self.ledgers.pod_changed([&ObjectKey::of(&self.subject.object.metadata)], pod);
     }
 
     /// Tells of something on the DaemonSet.

@@ -1,6 +1,7 @@
-//! A pod of every DaemonSet on every node that wants one: snapshot → [`daemonset::plan`] → act → status.
+//! A pod of every DaemonSet on every node that wants one: snapshot → [`daemonset`] plan → act → status.
 //!
-//! 1. Events only say which DaemonSets to look at ([`wakes`]); a burst within [`COALESCE`] is one look.
+//! 1. Events only say which DaemonSets to look at ([`wakes`]), and what of them to read again ([`ledgers`]); a burst within
+//!    [`COALESCE`] is one look. A plan is an update of the ledger, or a full pass if there is none.
 //! 2. What is created or deleted is remembered until the cache shows it ([`Expectations`]), so that a look at a late
 //!    cache does nothing twice.
 //! 3. A failed daemon's wait is remembered per node, and lost with the process (WE-23).
@@ -8,17 +9,20 @@
 //! Kubernetes: `daemon_controller.go` (`syncDaemonSet` and the event handlers).
 
 pub(crate) mod doubts;
+pub(crate) mod ledgers;
 mod wakes;
 
 use crate::Shared;
 use crate::act::{ActError, Actor};
-use crate::caches::{BY_OWNER, Change, Watched, Whole, orphans_of};
+use crate::caches::{BY_OWNER, Caches, Change, Watched, Whole, orphans_of};
 use crate::expectations::Expectations;
 use crate::reconcile::{Next, Queue, work};
-use daemonset::{Action, Backoff, Plan, Snapshot};
+use daemonset::ledger::Update;
+use daemonset::{Action, Backoff, Ledger, Plan, Snapshot, Unseen};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use ledgers::Ledgers;
 use objects::key::ObjectKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -31,13 +35,14 @@ pub(crate) const READS: &[Watched] =
 
 /// DaemonSets at a time. Kubernetes: `--concurrent-daemonset-syncs` is 2, which made others wait (#128442).
 const WORKERS: usize = 8;
-/// A rollout over a thousand nodes brings thousands of events a second; each look passes over all of them.
+/// A rollout over a thousand nodes brings thousands of events a second; each look costs requests.
 const COALESCE: Duration = Duration::from_millis(30);
 
 struct Loop {
     shared: Arc<Shared>,
     queue: Queue<ObjectKey>,
     expectations: Expectations,
+    ledgers: Arc<Ledgers>,
     memory: Mutex<Memory>,
 }
 
@@ -63,8 +68,12 @@ enum SyncError {
 
 /// Keeps daemons on nodes, for ever.
 pub(crate) async fn run(shared: Arc<Shared>) -> Infallible {
+    let ledgers = Arc::<Ledgers>::default();
+    note_pods(&ledgers, &shared.caches);
     let this = Arc::new(Loop {
+        // After the notes: see `ledgers`.
         expectations: Expectations::new(shared.caches.pods.clone()),
+        ledgers,
         queue: Queue::new(COALESCE),
         memory: Mutex::default(),
         shared: Arc::new(Shared {
@@ -79,6 +88,13 @@ pub(crate) async fn run(shared: Arc<Shared>) -> Infallible {
     work(&this.queue, WORKERS, |key| this.reconcile(key)).await
 }
 
+fn note_pods(ledgers: &Arc<Ledgers>, caches: &Caches) {
+    let (ledgers, known) = (ledgers.clone(), caches.clone());
+    caches.pods.listen(move |change| {
+        ledgers.pod_changed(&wakes::by_dependent(&known, change), &change.key().name);
+    });
+}
+
 impl Loop {
     fn listen(self: Arc<Self>) {
         let caches = &self.shared.caches;
@@ -87,21 +103,34 @@ impl Loop {
         let this = self.clone();
         caches.pods.listen(move |change| this.wake(wakes::by_dependent(&this.shared.caches, change)));
         let this = self.clone();
-        caches.revisions.listen(move |change| this.wake(wakes::by_dependent(&this.shared.caches, change)));
+        caches.revisions.listen(move |change| {
+            let woken = wakes::by_dependent(&this.shared.caches, change);
+            this.ledgers.history_changed(&woken);
+            this.wake(woken);
+        });
         let this = self.clone();
-        caches.nodes.listen(move |change| this.wake(wakes::by_node(&this.shared.caches, change)));
+        caches.nodes.listen(move |change| {
+            let woken = wakes::by_node(&this.shared.caches, change);
+            this.ledgers.node_changed(&woken, &change.key().name);
+            this.wake(woken);
+        });
     }
 
     /// WE-1…WE-3.
     fn daemonset_changed(&self, change: &Change<'_, Whole<DaemonSet>>) {
         if let (Some(old), None) = (change.old, change.new) {
-            let uid = uid(&old.object.metadata);
-            self.expectations.forget(uid);
-            let mut memory = self.memory();
-            memory.backoffs.remove(uid);
-            memory.written.remove(uid);
+            self.forget(&change.key(), uid(&old.object.metadata));
         }
         self.queue.add(change.key());
+    }
+
+    /// MG-28.
+    fn forget(&self, key: &ObjectKey, uid: &str) {
+        self.expectations.forget(uid);
+        self.ledgers.forget(key, uid);
+        let mut memory = self.memory();
+        memory.backoffs.remove(uid);
+        memory.written.remove(uid);
     }
 
     fn wake(&self, keys: BTreeSet<ObjectKey>) {
@@ -111,17 +140,27 @@ impl Loop {
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, SyncError> {
         let daemonsets = &self.shared.caches.daemonsets;
         let Some(subject) = daemonsets.get(&key) else { return Ok(Next::Rest) };
-        let again = doubts::settle(&self.shared, &self.expectations, &subject).await;
+        let again = doubts::settle(&self.shared, &self.expectations, &self.ledgers, &subject).await;
         // As it is after the question: that may have taken long.
         let Some(subject) = daemonsets.get(&key) else { return Ok(Next::Rest) };
+        let next = self.look(&key, &subject).await;
+        // It may have gone meanwhile, and been forgotten too early.
+        let uid = uid(&subject.object.metadata);
+        if daemonsets.get(&key).is_none_or(|live| live.object.metadata.uid.as_deref() != Some(uid)) {
+            self.forget(&key, uid);
+        }
+        Ok(next?.sooner(again.map_or(Next::Rest, Next::After)))
+    }
+
+    async fn look(&self, key: &ObjectKey, subject: &Whole<DaemonSet>) -> Result<Next, SyncError> {
         let now = self.shared.now();
-        let mut plan = self.plan(&key, &subject, now);
+        let mut plan = self.plan(key, subject, now);
         if let Some(standstill) = &plan.standstill {
             tracing::debug!(%key, %standstill, "nothing is planned");
         }
-        self.note(&subject, &mut plan, now);
-        let writing = self.new_status(&subject, &mut plan);
-        let actor = Actor { shared: &self.shared, expectations: &self.expectations, subject: &subject };
+        let writing = self.new_status(subject, &mut plan);
+        let Self { shared, expectations, ledgers, .. } = self;
+        let actor = Actor { shared, expectations, ledgers, subject };
         let news = std::mem::take(&mut plan.news).into_iter().filter(|_| writing.is_some());
         std::mem::take(&mut plan.events).into_iter().chain(news).for_each(|event| actor.tell(Some(event)));
         actor.carry_out(&plan.actions).await?;
@@ -131,39 +170,65 @@ impl Loop {
         if !plan.problems.is_empty() {
             return Err(SyncError::Problems(plan.problems));
         }
-        let again = again.map_or(Next::Rest, Next::After);
-        Ok(next(&plan, now).sooner(again))
+        Ok(next(&plan, now))
     }
 
+    /// The expectations are read before the notes, and both before the caches: see [`ledgers`].
     fn plan(&self, key: &ObjectKey, subject: &Whole<DaemonSet>, now: Timestamp) -> Plan {
-        let caches = &self.shared.caches;
         let uid = uid(&subject.object.metadata);
         let unseen = self.expectations.of(uid, now);
-        let backoff = self.memory().backoffs.get(uid).cloned().unwrap_or_default();
-        let nodes = caches.nodes.all();
-        let (own, orphans) =
-            (caches.pods.by(BY_OWNER, uid), caches.pods.by(BY_OWNER, &orphans_of(&key.namespace)));
-        let revisions = caches.revisions.in_namespace(&key.namespace);
+        let (ledger, touched) = self.ledgers.take(key, uid);
+        let backoff = self.memory().backoffs.remove(uid).unwrap_or_default();
+        let caches = &self.shared.caches;
+        let update = Update {
+            daemon_set: &subject.object,
+            raw: &subject.json,
+            touched: &touched,
+            node: &|name| caches.nodes.get(&ObjectKey::new("", name)),
+            pod: &|name| caches.pods.get(&ObjectKey::new(&key.namespace, name)),
+            backoff: &backoff,
+            unseen: &unseen,
+        };
+        let (mut plan, ledger) = match ledger.and_then(|ledger| ledger.update(&update, now)) {
+            Some((plan, ledger)) => (plan, Some(ledger)),
+            None => self.read_everything(key, subject, &backoff, &unseen, now),
+        };
+        self.ledgers.put(uid, ledger);
+        self.remember(uid, backoff, &mut plan, now);
+        plan
+    }
+
+    fn read_everything(
+        &self,
+        key: &ObjectKey,
+        subject: &Whole<DaemonSet>,
+        backoff: &Backoff,
+        unseen: &Unseen,
+        now: Timestamp,
+    ) -> (Plan, Option<Ledger>) {
+        let caches = &self.shared.caches;
+        let own = caches.pods.by(BY_OWNER, uid(&subject.object.metadata));
+        let orphans = caches.pods.by(BY_OWNER, &orphans_of(&key.namespace));
+        let (nodes, revisions) = (caches.nodes.all(), caches.revisions.in_namespace(&key.namespace));
         let snapshot = Snapshot {
             daemon_set: &subject.object,
             raw: &subject.json,
             nodes: nodes.iter().map(Arc::as_ref).collect(),
             pods: own.iter().chain(&orphans).map(Arc::as_ref).collect(),
             revisions: revisions.iter().map(Arc::as_ref).collect(),
-            backoff: &backoff,
-            unseen: &unseen,
+            backoff,
+            unseen,
         };
-        daemonset::plan(&snapshot, now)
+        Ledger::open(&snapshot, now)
     }
 
     /// Remembers failures.
-    fn note(&self, subject: &Whole<DaemonSet>, plan: &mut Plan, now: Timestamp) {
-        let uid = uid(&subject.object.metadata);
-        let mut memory = self.memory();
-        let backoff = memory.backoffs.entry(uid.to_string()).or_default();
-        backoff.apply(std::mem::take(&mut plan.backoff), now);
-        if backoff.is_empty() {
-            memory.backoffs.remove(uid);
+    fn remember(&self, uid: &str, mut backoff: Backoff, plan: &mut Plan, now: Timestamp) {
+        if !plan.backoff.is_empty() {
+            backoff.apply(std::mem::take(&mut plan.backoff), now);
+        }
+        if !backoff.is_empty() {
+            self.memory().backoffs.insert(uid.to_string(), backoff);
         }
     }
 
@@ -172,7 +237,7 @@ impl Loop {
     fn new_status(&self, subject: &Whole<DaemonSet>, plan: &mut Plan) -> Option<Written> {
         let meta = &subject.object.metadata;
         let Some(Action::WriteStatus(status)) = plan.actions.last() else { return None };
-        let writing = (meta.resource_version.clone(), status.as_ref().clone());
+        let writing = (meta.resource_version.clone(), timeless(status));
         if self.memory().written.get(uid(meta)) == Some(&writing) {
             plan.actions.pop();
             return None;
@@ -194,6 +259,13 @@ fn next(plan: &Plan, now: Timestamp) -> Next {
         Some(at) => Next::After(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
         None => Next::Rest,
     }
+}
+
+/// A status without the times of its conditions: a second look at a late cache would turn them again.
+fn timeless(status: &DaemonSetStatus) -> DaemonSetStatus {
+    let mut status = status.clone();
+    status.conditions.iter_mut().flatten().for_each(|condition| condition.last_transition_time = None);
+    status
 }
 
 fn uid(meta: &ObjectMeta) -> &str {

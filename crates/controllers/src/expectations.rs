@@ -49,6 +49,7 @@ impl Expectations {
         // Under the lock, so that the listener cannot slip in between the look and the note.
         let mut all = lock(&self.unseen);
         let unseen = all.entry(owner.to_string()).or_default();
+        unseen.accepted();
         unseen.created(node, uid, now);
         if self.shows(key, |pod| pod.metadata.uid.as_deref() == Some(uid)) {
             unseen.gone(uid);

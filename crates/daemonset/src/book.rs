@@ -9,7 +9,7 @@ use crate::coverage::{self, Duty, Question};
 use crate::plan::Doing;
 use crate::rollout::{Class, Shelves};
 use crate::seats::{NodeName, Seat};
-use crate::tally::Tally;
+use crate::tally::{Share, Tally};
 use crate::work::{BURST, Work};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,9 +33,10 @@ pub(crate) struct Book {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) seat: Seat,
-    pub(crate) duty: Duty,
+    /// What coverage wants here; mostly nothing, and then it takes no room.
+    pub(crate) duty: Option<Box<Duty>>,
     pub(crate) class: Option<Class>,
-    tally: Tally,
+    share: Share,
     waits_since: Option<Timestamp>,
     /// When time alone changes what this seat adds.
     timer: Option<Timestamp>,
@@ -49,51 +50,68 @@ impl Entry {
         let matures = seat.matures(now).and_then(|time| time.checked_add(JUST_AFTER).ok());
         Self {
             class: Class::of(&seat, now),
-            tally: Tally::of(&seat, fails, now),
+            share: Share::of(&seat, fails, now),
             waits_since: seat.waits_since(now),
             timer: matures.into_iter().chain(duty.until).min(),
             seat,
-            duty,
+            duty: (duty != Duty::default()).then(|| Box::new(duty)),
         }
+    }
+
+    /// Whether coverage has something to do here.
+    pub(crate) fn is_work(&self) -> bool {
+        self.duty.as_ref().is_some_and(|duty| duty.is_work())
+    }
+
+    /// What coverage has to say.
+    pub(crate) fn doing(&self) -> Option<Doing> {
+        self.duty.as_ref()?.doing.clone()
     }
 }
 
 impl Book {
     /// Enters what a node's seat is now, in place of what it was.
     pub(crate) fn put(&mut self, node: NodeName, seat: Seat, question: Question<'_>) {
-        self.take(&node);
         let entry = Entry::of(&node, seat, question);
-        self.tally += entry.tally;
-        if let Some(class) = entry.class {
-            self.shelves.put(class, node.clone());
+        let Entry { class, waits_since, timer, share, .. } = entry;
+        let (creates, deletes) =
+            entry.duty.as_ref().map_or((false, false), |duty| (duty.create, !duty.deletes.is_empty()));
+        if let Some(old) = self.entries.insert(node.clone(), entry) {
+            self.strike(&node, &old);
         }
-        if entry.duty.create {
-            self.creates.insert(node.clone());
+        self.tally += share;
+        self.creates.extend(creates.then(|| node.clone()));
+        self.deletes.extend(deletes.then(|| node.clone()));
+        self.waits.extend(waits_since.map(|since| (since, node.clone())));
+        self.timers.extend(timer.map(|at| (at, node.clone())));
+        if let Some(class) = class {
+            self.shelves.put(class, node);
         }
-        if !entry.duty.deletes.is_empty() {
-            self.deletes.insert(node.clone());
-        }
-        self.waits.extend(entry.waits_since.map(|since| (since, node.clone())));
-        self.timers.extend(entry.timer.map(|at| (at, node.clone())));
-        self.entries.insert(node, entry);
     }
 
     /// Strikes a node out, and gives its seat.
     pub(crate) fn take(&mut self, node: &str) -> Option<(NodeName, Seat)> {
         let (name, entry) = self.entries.remove_entry(node)?;
-        self.tally -= entry.tally;
-        if let Some(class) = entry.class {
+        self.strike(&name, &entry);
+        Some((name, entry.seat))
+    }
+
+    /// Takes back what an entry has added.
+    fn strike(&mut self, node: &NodeName, old: &Entry) {
+        self.tally -= old.share;
+        if let Some(class) = old.class {
             self.shelves.take(class, node);
         }
-        self.creates.remove(node);
-        self.deletes.remove(node);
-        if let Some(since) = entry.waits_since {
-            self.waits.remove(&(since, name.clone()));
+        if old.duty.is_some() {
+            self.creates.remove(node);
+            self.deletes.remove(node);
         }
-        if let Some(at) = entry.timer {
-            self.timers.remove(&(at, name.clone()));
+        if let Some(since) = old.waits_since {
+            self.waits.remove(&(since, node.clone()));
         }
-        Some((name, entry.seat))
+        if let Some(at) = old.timer {
+            self.timers.remove(&(at, node.clone()));
+        }
     }
 
     /// Strikes out the nodes that add nothing.
@@ -135,7 +153,7 @@ impl Book {
 
     /// What coverage has to do, in the order of names; one more than a burst is enough to know that there is more.
     pub(crate) fn coverage(&self) -> Work {
-        let duty = |node: &NodeName| self.entries.get(node).map(|entry| &entry.duty);
+        let duty = |node: &NodeName| self.entries.get(node).and_then(|entry| entry.duty.as_ref());
         let removals = |node: &NodeName| {
             let all = duty(node).into_iter().flat_map(|duty| &duty.deletes).cloned();
             all.map(|removal| (node.clone(), removal)).collect::<Vec<_>>()

@@ -92,12 +92,17 @@ pub(crate) fn news(old: Option<&DaemonSetStatus>, facts: &Facts<'_>) -> Option<E
     }
 }
 
-/// `there` with ours in the places of their types, or at the end. Whatever else stands there stays.
+/// `there` with ours in the places of their types, or at the end. Whatever else stands there stays, and the time of a
+/// status that is there already.
 pub fn merged(there: &[DaemonSetCondition], ours: &[DaemonSetCondition]) -> Vec<DaemonSetCondition> {
     let mut all = there.to_vec();
     for new in ours.iter().filter(|new| [PROGRESSING, AVAILABLE, DEGRADED].contains(&new.type_.as_str())) {
         match all.iter_mut().find(|condition| condition.type_ == new.type_) {
-            Some(old) => old.clone_from(new),
+            Some(old) => {
+                let kept = old.last_transition_time.take().filter(|_| old.status == new.status);
+                old.clone_from(new);
+                old.last_transition_time = kept.or(old.last_transition_time.take());
+            }
             None => all.push(new.clone()),
         }
     }
@@ -242,5 +247,42 @@ fn counted(some: i32, all: i32, what: &str) -> String {
         0 => "no node wants a daemon".to_string(),
         1 => format!("{some} of 1 daemon is {what}"),
         all => format!("{some} of {all} daemons are {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(type_: &str, status: &str, second: i64) -> DaemonSetCondition {
+        let time = Timestamp::from_second(second).ok().map(Time);
+        DaemonSetCondition {
+            type_: type_.to_string(),
+            status: status.to_string(),
+            last_transition_time: time,
+            ..DaemonSetCondition::default()
+        }
+    }
+
+    #[test]
+    fn conditions_of_others_and_the_times_of_ours_stay() {
+        let there = [
+            condition("Theirs", "True", 1),
+            condition(AVAILABLE, "True", 2),
+            condition(DEGRADED, "False", 3),
+        ];
+        let ours = [
+            condition("Theirs", "False", 9),
+            condition(PROGRESSING, "True", 9),
+            condition(AVAILABLE, "True", 9),
+            condition(DEGRADED, "True", 9),
+        ];
+        let expected = [
+            condition("Theirs", "True", 1),
+            condition(AVAILABLE, "True", 2),
+            condition(DEGRADED, "True", 9),
+            condition(PROGRESSING, "True", 9),
+        ];
+        assert_eq!(merged(&there, &ours), expected, "ST-10");
     }
 }

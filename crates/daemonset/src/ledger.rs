@@ -20,10 +20,11 @@ use crate::revision::{self, Collision, History};
 use crate::round::{Round, Said};
 use crate::seats::{NodeName, Seat, Sitter, Versions};
 use crate::snapshot::{Snapshot, Standstill, Subject};
+use crate::template;
 use crate::unseen::{Overlay, Unseen};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, Toleration};
 use objects::owner::Claim;
 use objects::{node, pod};
 use serde_json::Value;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 pub struct Ledger {
     terms: Terms,
     versions: Versions,
+    tolerations: Arc<[Toleration]>,
     history: History,
     book: Book,
     homes: Homes,
@@ -114,7 +116,8 @@ impl Ledger {
         for node in stale {
             self.open_seat(&node, &mut opened);
         }
-        let desk = Desk::new(&subject, seen.backoff, writes, now);
+        let judge = Judge::with(subject.pod_spec, self.tolerations.clone());
+        let desk = Desk::new(&subject, judge, seen.backoff, writes, now);
         let touched: Vec<NodeName> = opened.keys().cloned().collect();
         for (node, mut seat) in opened {
             desk.place(&node, (seen.node)(&node).as_deref(), &mut seat);
@@ -198,14 +201,17 @@ fn open_with(
     let mut ledger = Ledger {
         terms: Terms::of(subject),
         versions,
+        tolerations: template::tolerations(subject.pod_spec).into(),
         history,
         book: Book::default(),
         homes: Homes::default(),
         shadowed: BTreeSet::new(),
     };
-    let desk = Desk::new(subject, seen.backoff, unseen.overlay(now), now);
-    for (node, seat) in ledger.seats(seen, subject, &claims.pods, &desk) {
-        ledger.enter(node, seat, &desk);
+    let judge = Judge::with(subject.pod_spec, ledger.tolerations.clone());
+    let desk = Desk::new(subject, judge, seen.backoff, unseen.overlay(now), now);
+    for (name, (node, mut seat)) in ledger.seats(seen, subject, &claims.pods) {
+        desk.place(&name, node, &mut seat);
+        ledger.enter(name, seat, &desk);
     }
     let (mut plan, said) = ledger.round(subject, &unseen, before, now);
     plan.nodes = said.verdicts(ledger.book.entries());
@@ -214,29 +220,23 @@ fn open_with(
 }
 
 impl Ledger {
-    /// All seats, each with who sits there.
-    fn seats(
+    /// All nodes, each with who sits there.
+    fn seats<'n>(
         &mut self,
-        seen: &Snapshot<'_>,
+        seen: &Snapshot<'n>,
         subject: &Subject<'_>,
         pods: &[&Pod],
-        desk: &Desk<'_>,
-    ) -> BTreeMap<NodeName, Seat> {
-        let listed = seen.nodes.iter().map(|node| (NodeName::from(node::name(node)), *node));
-        let listed: BTreeMap<NodeName, &Node> = listed.collect();
-        let mut seats: BTreeMap<NodeName, Seat> =
-            listed.keys().map(|node| (node.clone(), Seat::default())).collect();
+    ) -> BTreeMap<NodeName, (Option<&'n Node>, Seat)> {
+        let listed = seen.nodes.iter().map(|node| (node::name(node).into(), (Some(*node), Seat::default())));
+        let mut seats: BTreeMap<NodeName, (Option<&Node>, Seat)> = listed.collect();
         for pod in pods {
             let home = Sitter::of(pod, subject, &self.versions).map(|(target, sitter)| {
                 let node =
-                    listed.get_key_value(target).map_or_else(|| target.into(), |(node, _)| node.clone());
-                seats.entry(node.clone()).or_default().take(sitter);
+                    seats.get_key_value(target).map_or_else(|| target.into(), |(node, _)| node.clone());
+                seats.entry(node.clone()).or_default().1.take(sitter);
                 node
             });
             self.homes.settle(pod, home);
-        }
-        for (node, seat) in &mut seats {
-            desk.place(node, listed.get(node).copied(), seat);
         }
         seats
     }
@@ -250,7 +250,13 @@ struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    fn new(subject: &'a Subject<'a>, backoff: &'a Backoff, writes: Overlay<'a>, now: Timestamp) -> Self {
+    fn new(
+        subject: &'a Subject<'a>,
+        judge: Judge<'a>,
+        backoff: &'a Backoff,
+        writes: Overlay<'a>,
+        now: Timestamp,
+    ) -> Self {
         let question = Question {
             namespace: subject.namespace,
             generation: subject.generation,
@@ -258,7 +264,7 @@ impl<'a> Desk<'a> {
             backoff,
             now,
         };
-        Self { judge: Judge::of(subject.pod_spec), writes, question }
+        Self { judge, writes, question }
     }
 
     fn place(&self, name: &str, node: Option<&Node>, seat: &mut Seat) {
@@ -271,23 +277,26 @@ impl<'a> Desk<'a> {
 #[derive(Debug, Clone, Default)]
 struct Homes {
     by_pod: BTreeMap<Box<str>, Home>,
-    hashes: BTreeMap<Box<str>, usize>,
+    hashes: BTreeMap<Arc<str>, usize>,
 }
 
 #[derive(Debug, Clone)]
 struct Home {
     node: Option<NodeName>,
-    hash: Option<Box<str>>,
+    hash: Option<Arc<str>>,
 }
 
 impl Homes {
     /// A pod that sits nowhere still carries its hash (MG-5).
     fn settle(&mut self, pod: &Pod, node: Option<NodeName>) {
-        let hash: Option<Box<str>> = pod::hash_label(pod).map(Into::into);
-        if let Some(hash) = &hash {
-            *self.hashes.entry(hash.clone()).or_default() += 1;
-        }
+        let hash = pod::hash_label(pod).map(|hash| self.carry(hash));
         self.by_pod.insert(pod.metadata.name.as_deref().unwrap_or_default().into(), Home { node, hash });
+    }
+
+    fn carry(&mut self, hash: &str) -> Arc<str> {
+        let hash = self.hashes.get_key_value(hash).map_or_else(|| hash.into(), |(hash, _)| hash.clone());
+        *self.hashes.entry(hash.clone()).or_default() += 1;
+        hash
     }
 
     fn leave(&mut self, pod: &str) -> Option<NodeName> {

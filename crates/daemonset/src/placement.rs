@@ -12,6 +12,7 @@ use objects::node;
 use objects::node_affinity::{Mismatch, Required};
 use objects::taints::{self, Effect};
 use std::fmt;
+use std::sync::Arc;
 
 /// Whether a node wants a daemon (EL-1): there is no fourth answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,17 +56,19 @@ impl Placement {
 pub struct Judge<'a> {
     pub(crate) node_name: Option<&'a str>,
     pub(crate) required: Required<'a>,
-    pub(crate) tolerations: Vec<Toleration>,
+    pub(crate) tolerations: Arc<[Toleration]>,
 }
 
 impl<'a> Judge<'a> {
     /// Reads a pod template's spec; the default tolerations are added (EL-20).
     pub fn of(spec: &'a PodSpec) -> Self {
-        Self {
-            node_name: spec.node_name.as_deref().filter(|name| !name.is_empty()),
-            required: Required::of(spec),
-            tolerations: template::tolerations(spec),
-        }
+        Self::with(spec, template::tolerations(spec).into())
+    }
+
+    /// The same with tolerations that were read before.
+    pub(crate) fn with(spec: &'a PodSpec, tolerations: Arc<[Toleration]>) -> Self {
+        let node_name = spec.node_name.as_deref().filter(|name| !name.is_empty());
+        Self { node_name, required: Required::of(spec), tolerations }
     }
 
     /// The answer for one node.

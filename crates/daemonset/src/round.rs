@@ -128,17 +128,13 @@ impl Said {
         let placement = entry.seat.placement.clone()?;
         let doing = match self.doings.get(node) {
             Some(Doing::NextBurst) => Some(Doing::NextBurst),
-            None if entry.duty.is_work() => Some(Doing::NextBurst),
-            done if self.stage == Stage::Coverage => entry.duty.doing.clone().or_else(|| done.cloned()),
+            None if entry.is_work() => Some(Doing::NextBurst),
+            done if self.stage == Stage::Coverage => entry.doing().or_else(|| done.cloned()),
             done => done.cloned(),
         };
-        let doing = doing.or_else(|| self.of_coverage(entry)).or_else(|| self.of_rollout(entry));
+        let doing = doing.or_else(|| entry.doing()).or_else(|| self.of_rollout(entry));
         let doing = doing.unwrap_or_else(|| at_rest(&entry.seat));
         Some(Verdict { placement, doing })
-    }
-
-    fn of_coverage(&self, entry: &Entry) -> Option<Doing> {
-        entry.duty.doing.clone()
     }
 
     fn of_rollout(&self, entry: &Entry) -> Option<Doing> {

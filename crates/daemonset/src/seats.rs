@@ -79,6 +79,8 @@ impl Seat {
     /// Takes a pod in, in its place.
     pub(crate) fn take(&mut self, sitter: Sitter) {
         let place = self.sitters.partition_point(|other| other.rank() < sitter.rank());
+        // Nearly all seats have one sitter, and there may be a million seats.
+        self.sitters.reserve_exact(1);
         self.sitters.insert(place, sitter);
     }
 
@@ -88,7 +90,9 @@ impl Seat {
             sitter.deleted = writes.is_deleted(&sitter.uid);
         }
         let is_here = |uid: &str| self.sitters.iter().any(|sitter| *sitter.uid == *uid);
-        self.coming = writes.coming_to(node).iter().filter(|uid| !is_here(uid)).count();
+        let coming = writes.coming_to(node).iter().filter(|uid| !is_here(uid)).count();
+        // On a node that is gone nothing arrives.
+        self.coming = if self.placement.is_some() { coming } else { 0 };
     }
 
     /// Whether our own writes make a difference here.

@@ -24,30 +24,46 @@ pub(crate) struct Tally {
     pub(crate) moving: i32,
 }
 
-impl Tally {
-    /// What one node adds. `fails`: its daemon has failed and waits.
+/// What one node adds: to each number one, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Share {
+    desired: bool,
+    current: bool,
+    misscheduled: bool,
+    ready: bool,
+    updated: bool,
+    available: bool,
+    silent: bool,
+    failing: bool,
+    moving: bool,
+}
+
+impl Share {
+    /// Of a node with this seat. `fails`: its daemon has failed and waits.
     pub(crate) fn of(seat: &Seat, fails: bool, now: Timestamp) -> Self {
         if seat.placement.is_none() {
             return Self::default();
         }
         let speaker = seat.speaker();
         if !seat.wanted() {
-            return Self { misscheduled: speaker.is_some().into(), ..Self::default() };
+            return Self { misscheduled: speaker.is_some(), ..Self::default() };
         }
-        let is_available = speaker.is_some_and(|pod| pod.is_available(now));
+        let available = speaker.is_some_and(|pod| pod.is_available(now));
         Self {
-            desired: 1,
-            current: speaker.is_some().into(),
-            misscheduled: 0,
-            ready: speaker.is_some_and(|pod| pod.ready).into(),
-            updated: speaker.is_some_and(|pod| pod.updated).into(),
-            available: is_available.into(),
-            silent: (seat.silent && !is_available).into(),
-            failing: fails.into(),
-            moving: seat.is_moving().into(),
+            desired: true,
+            current: speaker.is_some(),
+            misscheduled: false,
+            ready: speaker.is_some_and(|pod| pod.ready),
+            updated: speaker.is_some_and(|pod| pod.updated),
+            available,
+            silent: seat.silent && !available,
+            failing: fails,
+            moving: seat.is_moving(),
         }
     }
+}
 
+impl Tally {
     /// Nodes whose daemon is of an older template.
     pub(crate) fn outdated(&self) -> i32 {
         self.current - self.updated
@@ -57,30 +73,29 @@ impl Tally {
     pub(crate) fn lacking(&self) -> i32 {
         self.desired - self.silent - self.available
     }
-}
 
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        *self = combined(*self, other, i32::saturating_add);
+    fn add(&mut self, share: Share, one: i32) {
+        let add = |number: &mut i32, has: bool| *number += if has { one } else { 0 };
+        add(&mut self.desired, share.desired);
+        add(&mut self.current, share.current);
+        add(&mut self.misscheduled, share.misscheduled);
+        add(&mut self.ready, share.ready);
+        add(&mut self.updated, share.updated);
+        add(&mut self.available, share.available);
+        add(&mut self.silent, share.silent);
+        add(&mut self.failing, share.failing);
+        add(&mut self.moving, share.moving);
     }
 }
 
-impl SubAssign for Tally {
-    fn sub_assign(&mut self, other: Self) {
-        *self = combined(*self, other, i32::saturating_sub);
+impl AddAssign<Share> for Tally {
+    fn add_assign(&mut self, share: Share) {
+        self.add(share, 1);
     }
 }
 
-fn combined(a: Tally, b: Tally, with: fn(i32, i32) -> i32) -> Tally {
-    Tally {
-        desired: with(a.desired, b.desired),
-        current: with(a.current, b.current),
-        misscheduled: with(a.misscheduled, b.misscheduled),
-        ready: with(a.ready, b.ready),
-        updated: with(a.updated, b.updated),
-        available: with(a.available, b.available),
-        silent: with(a.silent, b.silent),
-        failing: with(a.failing, b.failing),
-        moving: with(a.moving, b.moving),
+impl SubAssign<Share> for Tally {
+    fn sub_assign(&mut self, share: Share) {
+        self.add(share, -1);
     }
 }

@@ -46,7 +46,6 @@ const REFUSAL_EXPIRES: SignedDuration = SignedDuration::from_mins(3);
 impl Unseen {
     /// A create succeeded: the server gave the pod this uid.
     pub fn created(&mut self, node: &str, uid: &str, now: Timestamp) {
-        self.refusal = None;
         self.creates.insert(uid.to_string(), (node.to_string(), now));
     }
 
@@ -54,6 +53,11 @@ impl Unseen {
     pub fn refused(&mut self, reason: &str, now: Timestamp) {
         let since = self.refusal(now).map_or(now, |before| before.since);
         self.refusal = Some(Refusal { reason: reason.to_string(), since, last: now });
+    }
+
+    /// The server creates pods again.
+    pub fn accepted(&mut self) {
+        self.refusal = None;
     }
 
     /// That the server creates no pods at present.
@@ -198,9 +202,8 @@ mod tests {
         unseen.refused("Forbidden", second(10));
         unseen.refused("Forbidden", second(70));
         assert_eq!(unseen.refusal(second(80)).map(|refusal| refusal.since), Some(second(10)));
-        unseen.created("n1", "a", second(81));
+        unseen.accepted();
         assert_eq!(unseen.refusal(second(82)), None);
-        unseen.gone("a");
         unseen.refused("Forbidden", second(90));
         unseen.prune(second(271));
         assert!(unseen.is_empty(), "nobody wanted a pod any more");

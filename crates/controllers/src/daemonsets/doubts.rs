@@ -8,6 +8,7 @@
 
 use crate::Shared;
 use crate::caches::Whole;
+use crate::daemonsets::ledgers::Ledgers;
 use crate::expectations::Expectations;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
@@ -34,6 +35,7 @@ pub(crate) fn is_doubtful(error: &kube::Error) -> bool {
 pub(super) async fn settle(
     shared: &Shared,
     expectations: &Expectations,
+    ledgers: &Ledgers,
     subject: &Whole<DaemonSet>,
 ) -> Option<Duration> {
     let meta = &subject.object.metadata;
@@ -54,7 +56,9 @@ pub(super) async fn settle(
         let node = pod.spec.as_ref().and_then(|spec| objects::node_affinity::target_node(spec).ok());
         let pod_uid = pod.metadata.uid.as_deref().unwrap_or_default();
         if let Some(node) = node.filter(|node| doubts.contains_key(*node)) {
-            expectations.created(uid, node, &ObjectKey::of(&pod.metadata), pod_uid, shared.now());
+            let key = ObjectKey::of(&pod.metadata);
+            ledgers.pod_changed([&ObjectKey::of(meta)], &key.name);
+            expectations.created(uid, node, &key, pod_uid, shared.now());
         }
     }
     expectations.settle(uid, &doubts);

@@ -27,7 +27,7 @@ pub struct Fleet {
 }
 
 enum Shown {
-    Pod(Pod),
+    Pod(Box<Pod>),
     Ends(String),
 }
 
@@ -163,7 +163,7 @@ impl Fleet {
                 pod.metadata.creation_timestamp = Some(Time(self.now));
                 pod.status = Some(typed(json!({"phase": "Pending"})));
                 self.world.unseen.created(node, pod.metadata.uid.as_deref().unwrap(), self.now);
-                self.on_the_way.push_back(Shown::Pod(pod));
+                self.on_the_way.push_back(Shown::Pod(Box::new(pod)));
             }
             Action::DeletePod { uid, .. } => {
                 self.world.unseen.deleted(uid, self.now);
@@ -211,7 +211,7 @@ impl Fleet {
             Some(Shown::Pod(pod)) => {
                 self.world.unseen.seen(&pod);
                 self.touched.pods.insert(pod.metadata.name.clone().unwrap());
-                self.world.pods.push(pod);
+                self.world.pods.push(*pod);
             }
             Some(Shown::Ends(uid)) => {
                 let pod = self.world.pods.iter_mut().find(|pod| pod.metadata.uid.as_ref() == Some(&uid));

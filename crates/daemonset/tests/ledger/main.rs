@@ -16,7 +16,7 @@ use proptest::strategy::ValueTree as _;
 use std::cell::Cell;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn an_update_plans_what_a_full_pass_plans(case in steps::any_start(), steps in steps::any_steps()) {
