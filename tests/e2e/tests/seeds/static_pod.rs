@@ -99,8 +99,12 @@ fn is_not_touched_through_the_server(world: &World) {
     delete_mirror(world);
     assert_eq!(container(world), before);
     world.cluster.everynode(&["node", "stop", "n2"]);
-    world.cluster.everynode(&["node", "start", "n2"]);
-    let started = || world.cluster.output().contains("n2: the agent has ended and starts again");
+    // The old agent has ended before this command, or it has not yet and is followed by the new one.
+    let said = world.cluster.everynode(&["node", "start", "n2"]);
+    let started = || {
+        said.contains("the agent of n2 is starting")
+            || world.cluster.output().contains("n2: the agent has ended and starts again")
+    };
     eventually_equal("a new agent", LIMIT, true, started);
     // The old agent is gone, so only the new one can bring the mirror back.
     delete_mirror(world);
