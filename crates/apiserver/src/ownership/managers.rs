@@ -127,7 +127,7 @@ impl Managers {
         let mut updaters: Vec<(String, Manager)> = self
             .0
             .iter()
-            .filter(|(manager, _)| manager.operation == Operation::Update && manager.subresource.is_empty())
+            .filter(|(manager, _)| manager.operation == Operation::Update)
             .map(|(manager, owned)| (owned.time.clone(), manager.clone()))
             .collect();
         if updaters.len() <= UPDATERS_MAX {
@@ -137,7 +137,8 @@ impl Managers {
         // The new entry takes a place of its own.
         for (time, manager) in updaters.iter().take(updaters.len() - UPDATERS_MAX + 1) {
             let Some(owned) = self.0.remove(manager) else { continue };
-            let ancient = Manager { name: ANCIENT.to_string(), ..manager.clone() };
+            let (name, subresource) = (ANCIENT.to_string(), String::new());
+            let ancient = Manager { name, subresource, ..manager.clone() };
             let entry =
                 self.0.entry(ancient).or_insert(Owned { fields: Fields::default(), time: time.clone() });
             entry.fields.union(&owned.fields);
@@ -248,7 +249,8 @@ mod tests {
     fn the_oldest_updaters_become_one_entry() {
         let mut managers = Managers::default();
         for n in 10..22 {
-            let updater = manager(Operation::Update, &format!("m{n}"));
+            let subresource = if n % 2 == 0 { "status".to_string() } else { String::new() };
+            let updater = Manager { subresource, ..manager(Operation::Update, &format!("m{n}")) };
             managers.set(&updater, fields(&format!("x{n}")), &format!("2026-01-{n}T00:00:00Z"));
         }
         managers.cap();

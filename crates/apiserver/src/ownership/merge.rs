@@ -66,40 +66,43 @@ fn merge_lists(form: Form, live: &[(String, &Value)], applied: &[(String, &Value
 /// Takes away every field of `last` that is not in `kept`. A field of a struct or map counts as a member when
 /// anything below it does.
 pub fn prune(form: Form, value: &mut Value, last: &Fields, kept: &Fields) {
-    let nothing = Fields::default();
-    for (step, dropped) in &last.below {
-        let named = fields::field_name(step).is_some();
-        let keeps = kept.below.get(step);
-        let is_kept = keeps.is_some_and(|keeps| named || keeps.owned);
-        if (dropped.owned || named) && !is_kept {
-            remove(form, value, step);
-        } else if let Some(part) = part_mut(form, value, step) {
-            prune(form.part(step), part, dropped, keeps.unwrap_or(&nothing));
+    // Read once for all items: a list may have tens of thousands.
+    let mut steps = if value.is_array() { steps(form, value).into_iter() } else { Vec::new().into_iter() };
+    match value {
+        Value::Object(map) => prune_map(form, map, last, kept),
+        Value::Array(items) => {
+            items.retain_mut(|item| steps.next().is_none_or(|step| stays(form, &step, item, last, kept)));
         }
-    }
-}
-
-fn remove(form: Form, value: &mut Value, step: &str) {
-    let at = position(form, value, step);
-    match (value, fields::field_name(step), at) {
-        (Value::Object(map), Some(name), _) => drop(map.remove(name)),
-        (Value::Array(items), _, Some(at)) => drop(items.remove(at)),
         _ => {}
     }
 }
 
-fn part_mut<'a>(form: Form, value: &'a mut Value, step: &str) -> Option<&'a mut Value> {
-    let at = position(form, value, step);
-    match (value, fields::field_name(step)) {
-        (Value::Object(map), Some(name)) => map.get_mut(name),
-        (Value::Array(items), _) => items.get_mut(at?),
-        _ => None,
+fn prune_map(form: Form, map: &mut Map<String, Value>, last: &Fields, kept: &Fields) {
+    for step in last.below.keys() {
+        let Some(name) = fields::field_name(step) else { continue };
+        if map.get_mut(name).is_some_and(|part| !stays(form, step, part, last, kept)) {
+            map.remove(name);
+        }
     }
 }
 
-/// Where the item of this name stands.
-fn position(form: Form, value: &Value, step: &str) -> Option<usize> {
-    parts(form, value).ok().flatten()?.iter().position(|(name, _)| name == step)
+/// Whether a part stays; if so, it is pruned itself.
+fn stays(form: Form, step: &str, part: &mut Value, last: &Fields, kept: &Fields) -> bool {
+    let Some(dropped) = last.below.get(step) else { return true };
+    let named = fields::field_name(step).is_some();
+    let keeps = kept.below.get(step);
+    let is_kept = keeps.is_some_and(|keeps| named || keeps.owned);
+    if (dropped.owned || named) && !is_kept {
+        return false;
+    }
+    prune(form.part(step), part, dropped, keeps.unwrap_or(&Fields::default()));
+    true
+}
+
+/// What the items of a list are called, in their order; none when they cannot be told apart.
+fn steps(form: Form, list: &Value) -> Vec<String> {
+    let named = parts(form, list).ok().flatten().unwrap_or_default();
+    named.into_iter().map(|(step, _)| step).collect()
 }
 
 #[cfg(test)]
