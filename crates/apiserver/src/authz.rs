@@ -99,8 +99,16 @@ fn beyond_roles(user: &User, action: Action<'_>, graph: &dyn Graph) -> Option<De
     }
 }
 
+/// [`decide`], where a no is the 403.
+pub fn require(user: &User, action: Action<'_>, graph: &dyn Graph) -> Result<(), ApiError> {
+    match decide(user, action, graph) {
+        Decision::Allowed(_) => Ok(()),
+        Decision::Denied(reason) => Err(refusal(user, action, &reason)),
+    }
+}
+
 /// The 403 of a denied action, in Kubernetes' words (2.9.2).
-pub fn refusal(user: &User, action: Action<'_>, reason: &str) -> ApiError {
+fn refusal(user: &User, action: Action<'_>, reason: &str) -> ApiError {
     let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     match action {
         Action::Path { verb, path } => ApiError {

@@ -24,7 +24,7 @@ impl Graph for Inner {
             return false;
         };
         let namespace = Some(namespace.to_string());
-        let filter = Filter { namespace, labels: Default::default(), fields: Default::default() };
+        let filter = Filter { namespace, ..Filter::default() };
         let pods = collection.select(&filter).items;
         let here = pods.iter().filter(|pod| pod.field("spec.nodeName") == node);
         here.filter_map(|pod| pod.object().ok()).any(|pod| refers(&pod["spec"], plural, name))

@@ -4,7 +4,7 @@
 //! passes [`finished`] and the access log, which has no query values and no headers.
 
 use crate::authn::{self, MASTERS, User};
-use crate::authz::{self, Action, Decision, ResourceAction};
+use crate::authz::{self, Action, ResourceAction};
 use crate::decode::MAX_BODY_BYTES;
 use crate::error::ApiError;
 use crate::finish::finished;
@@ -193,10 +193,7 @@ async fn authorize(server: &Inner, user: &User, request: &Request) -> Result<(),
     if matches!(action, Action::Resource(_)) {
         server.consistent().await?;
     }
-    match authz::decide(user, action, server) {
-        Decision::Allowed(_) => Ok(()),
-        Decision::Denied(reason) => Err(authz::refusal(user, action, &reason)),
-    }
+    authz::require(user, action, server)
 }
 
 /// The name and node that exact field selectors ask for (3.8.4, 7.5.2).

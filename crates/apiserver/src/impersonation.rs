@@ -5,7 +5,7 @@
 
 use crate::Inner;
 use crate::authn::{self, User};
-use crate::authz::{self, Action, Decision, ResourceAction};
+use crate::authz::{self, Action, ResourceAction};
 use crate::error::ApiError;
 use crate::request::percent_decoded;
 use http::HeaderMap;
@@ -23,10 +23,7 @@ pub async fn user(server: &Inner, user: User, headers: &HeaderMap) -> Result<Use
     let check = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
         let verb = "impersonate";
         let asked = ResourceAction { verb, group, resource, subresource, namespace, name, of_node: "" };
-        match authz::decide(&user, Action::Resource(asked), server) {
-            Decision::Allowed(_) => Ok(()),
-            Decision::Denied(reason) => Err(authz::refusal(&user, Action::Resource(asked), &reason)),
-        }
+        authz::require(&user, Action::Resource(asked), server)
     };
     match account(&wanted.name) {
         Some((namespace, name)) => check("", "serviceaccounts", "", namespace, name)?,

@@ -198,10 +198,13 @@ impl Inner {
 
     /// All objects of a kind as the cache has them.
     fn cached(&self, kind: &Kind) -> Vec<Value> {
-        let filter =
-            cache::item::Filter { namespace: None, labels: Default::default(), fields: Default::default() };
-        let items = self.cache.of(kind).map(|collection| collection.select(&filter).items);
-        items.into_iter().flatten().filter_map(|item| item.object().ok()).collect()
+        self.items(kind).iter().filter_map(|item| item.object().ok()).collect()
+    }
+
+    /// The same, not yet decoded.
+    fn items(&self, kind: &Kind) -> Vec<Arc<cache::item::Item>> {
+        let collection = self.cache.of(kind);
+        collection.map(|all| all.select(&cache::item::Filter::default()).items).unwrap_or_default()
     }
 
     /// Waits for the next write of anything, but not beyond `end`. False when the time is up.

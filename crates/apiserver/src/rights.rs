@@ -6,7 +6,6 @@
 use crate::Inner;
 use crate::authn::{MASTERS, User};
 use crate::authz::{self, Action, Decision, ResourceAction};
-use crate::cache::item::Filter;
 use crate::error::ApiError;
 use crate::rbac::{self, Judgement, RoleRef, Rule};
 use crate::resources::{Kind, find};
@@ -25,7 +24,8 @@ impl Inner {
     /// What roles and bindings say now.
     pub fn rights(&self) -> Arc<rbac::Rights> {
         let mut read = self.rights.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = rbac::PLURALS.map(|plural| self.all(plural));
+        let of = |plural| find(rbac::GROUP, "v1", plural).map(|kind| self.items(kind)).unwrap_or_default();
+        let found = rbac::PLURALS.map(of);
         let state = found
             .each_ref()
             .map(|items| (items.len(), items.iter().map(|item| item.revision).max().unwrap_or_default()));
@@ -42,12 +42,6 @@ impl Inner {
         let rights = Arc::new(rights);
         *read = Some((state, rights.clone()));
         rights
-    }
-
-    fn all(&self, plural: &str) -> Vec<Arc<crate::cache::item::Item>> {
-        let filter = Filter { namespace: None, labels: Default::default(), fields: Default::default() };
-        let collection = find(rbac::GROUP, "v1", plural).and_then(|kind| self.cache.of(kind));
-        collection.map(|collection| collection.select(&filter).items).unwrap_or_default()
     }
 }
 

@@ -45,7 +45,7 @@ async fn expire(server: &Inner) {
     let now = server.now();
     for collection in server.cache.collections() {
         let Some(seconds) = collection.kind.traits.expires_seconds else { continue };
-        let all = Filter { namespace: None, labels: Default::default(), fields: Default::default() };
+        let all = Filter::default();
         for item in collection.select(&all).items {
             if now.duration_since(item.touched).as_secs() < i64::from(seconds) {
                 continue;

@@ -20,7 +20,7 @@ use crate::Inner;
 use crate::accept::{self, Form, Shape};
 use crate::admission;
 use crate::authn::User;
-use crate::authz::{self, Action, Decision, ResourceAction};
+use crate::authz::{self, Action, ResourceAction};
 use crate::error::ApiError;
 use crate::reply::{self, Reply};
 use crate::request::{Request, Target, Verb};
@@ -122,10 +122,7 @@ impl Call<'_> {
             name,
             ..Default::default()
         });
-        match authz::decide(self.user, action, self.server) {
-            Decision::Allowed(_) => Ok(()),
-            Decision::Denied(reason) => Err(authz::refusal(self.user, action, &reason)),
-        }
+        authz::require(self.user, action, self.server)
     }
 
     /// The form of one object in the answer.

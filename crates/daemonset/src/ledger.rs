@@ -93,11 +93,6 @@ impl Ledger {
         }
     }
 
-    /// Whether this ledger is one of this object: same template, same everything that it was read with.
-    pub fn holds(&self, daemon_set: &DaemonSet, raw: &Value) -> bool {
-        Subject::read(daemon_set, raw).is_ok_and(|subject| self.terms == Terms::of(&subject))
-    }
-
     /// The next plan. `None`, and no ledger any more, if something is to be adopted or released, or the object is not the
     /// one that it was.
     pub fn update(mut self, seen: &Update<'_>, now: Timestamp) -> Option<(Plan, Self)> {

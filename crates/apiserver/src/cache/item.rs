@@ -82,8 +82,8 @@ impl Item {
     }
 }
 
-/// Which objects of a kind a request is about.
-#[derive(Debug, Clone)]
+/// Which objects of a kind a request is about; by default all.
+#[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// One namespace, or all.
     pub namespace: Option<String>,
