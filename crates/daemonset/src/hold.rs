@@ -11,6 +11,7 @@ use crate::budget;
 use crate::conditions::{self, TAKEOVER};
 use crate::snapshot::{PAUSED_ANNOTATION, Subject};
 use crate::tally::Tally;
+use k8s_openapi::api::apps::v1::DaemonSet;
 use std::fmt;
 
 /// Why old pods stay.
@@ -29,15 +30,15 @@ pub(crate) fn hold(subject: &Subject<'_>, tally: Tally) -> Option<Hold> {
     if !budget::rolls(subject.spec) {
         return Some(Hold::OnDelete);
     }
-    if paused(subject) == Ok(true) {
+    if paused(subject.daemon_set) == Ok(true) {
         return Some(Hold::Paused);
     }
     disagrees(subject, tally).then_some(Hold::Takeover)
 }
 
 /// Whether the rollout is paused; an error for a value that is neither `true` nor `false`, which pauses nothing.
-pub(crate) fn paused(subject: &Subject<'_>) -> Result<bool, String> {
-    let annotations = subject.daemon_set.metadata.annotations.as_ref();
+pub fn paused(daemon_set: &DaemonSet) -> Result<bool, String> {
+    let annotations = daemon_set.metadata.annotations.as_ref();
     match annotations.and_then(|annotations| annotations.get(PAUSED_ANNOTATION)).map(String::as_str) {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),

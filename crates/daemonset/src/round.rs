@@ -77,7 +77,7 @@ impl Round<'_> {
         let refusal = self.unseen.refusal(self.now).filter(|_| tally.current < tally.desired);
         let mut faults: Vec<_> =
             plan.problems.iter().map(|text| ("InvalidUpdateStrategy", text.clone())).collect();
-        faults.extend(hold::paused(self.subject).err().map(|text| ("InvalidAnnotation", text)));
+        faults.extend(hold::paused(self.subject.daemon_set).err().map(|text| ("InvalidAnnotation", text)));
         let facts = Facts {
             tally,
             hold,

@@ -257,6 +257,5 @@ pub(crate) fn observed_generation(daemon_set: &DaemonSet) -> i64 {
 
 /// Whether the rollout is paused.
 pub fn is_paused(daemon_set: &DaemonSet) -> bool {
-    let annotations = daemon_set.metadata.annotations.as_ref();
-    annotations.and_then(|all| all.get(crate::PAUSED_ANNOTATION)).is_some_and(|value| value == "true")
+    daemonset::hold::paused(daemon_set) == Ok(true)
 }
