@@ -1,14 +1,14 @@
 //! All seats of one DaemonSet, and what they come to: sums, who has something to do, who is of which class, who waits.
 //!
-//! 1. Everything here follows from the seats. A seat is entered with [`Book::put`] and nothing else changes the sums, so
-//!    one node's change costs that node and some sorted sets, never a pass over all nodes.
+//! 1. Everything here follows from the seats. All are entered at once with [`Book::of`], one with [`Book::put`], and
+//!    nothing else changes the sums: one node's change costs that node and some sorted sets, never a pass over all nodes.
 //! 2. A node that wants no daemon and has none adds nothing, and need not be kept ([`Book::forget_idle`]).
 
 use crate::conditions::DEADLINE;
 use crate::coverage::{self, Duty, Question};
-use crate::plan::Doing;
+use crate::plan::{Doing, Name};
 use crate::rollout::{Class, Shelves};
-use crate::seats::{NodeName, Seat};
+use crate::seats::Seat;
 use crate::tally::{Share, Tally};
 use crate::work::{BURST, Work};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
@@ -20,13 +20,13 @@ const JUST_AFTER: SignedDuration = SignedDuration::from_nanos(1);
 /// The seats and their sums.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Book {
-    entries: BTreeMap<NodeName, Entry>,
+    entries: BTreeMap<Name, Entry>,
     tally: Tally,
     shelves: Shelves,
-    creates: BTreeSet<NodeName>,
-    deletes: BTreeSet<NodeName>,
-    waits: BTreeSet<(Timestamp, NodeName)>,
-    timers: BTreeSet<(Timestamp, NodeName)>,
+    creates: BTreeSet<Name>,
+    deletes: BTreeSet<Name>,
+    waits: BTreeSet<(Timestamp, Name)>,
+    timers: BTreeSet<(Timestamp, Name)>,
 }
 
 /// A seat, and what it adds.
@@ -60,7 +60,15 @@ impl Entry {
 
     /// Whether coverage has something to do here.
     pub(crate) fn is_work(&self) -> bool {
-        self.duty.as_ref().is_some_and(|duty| duty.is_work())
+        self.creates() || self.deletes()
+    }
+
+    fn creates(&self) -> bool {
+        self.duty.as_ref().is_some_and(|duty| duty.create)
+    }
+
+    fn deletes(&self) -> bool {
+        self.duty.as_ref().is_some_and(|duty| !duty.deletes.is_empty())
     }
 
     /// What coverage has to say.
@@ -70,34 +78,55 @@ impl Entry {
 }
 
 impl Book {
-    /// Enters what a node's seat is now, in place of what it was.
-    pub(crate) fn put(&mut self, node: NodeName, seat: Seat, question: Question<'_>) {
-        let entry = Entry::of(&node, seat, question);
-        let Entry { class, waits_since, timer, share, .. } = entry;
-        let (creates, deletes) =
-            entry.duty.as_ref().map_or((false, false), |duty| (duty.create, !duty.deletes.is_empty()));
-        if let Some(old) = self.entries.insert(node.clone(), entry) {
-            self.strike(&node, &old);
-        }
-        self.tally += share;
-        self.creates.extend(creates.then(|| node.clone()));
-        self.deletes.extend(deletes.then(|| node.clone()));
-        self.waits.extend(waits_since.map(|since| (since, node.clone())));
-        self.timers.extend(timer.map(|at| (at, node.clone())));
-        if let Some(class) = class {
-            self.shelves.put(class, node);
+    /// A book of these seats.
+    pub(crate) fn of(seats: BTreeMap<Name, Seat>, question: Question<'_>) -> Self {
+        // Collected, and not put one by one: a sorted list becomes a sorted map without searching for places.
+        let entries = seats.into_iter().map(|(node, seat)| {
+            let entry = Entry::of(&node, seat, question);
+            (node, entry)
+        });
+        let entries: BTreeMap<Name, Entry> = entries.collect();
+        let named = |is_one: fn(&Entry) -> bool| {
+            entries.iter().filter(|(_, entry)| is_one(entry)).map(|(node, _)| node.clone()).collect()
+        };
+        let timed = |time: fn(&Entry) -> Option<Timestamp>| {
+            entries.iter().filter_map(|(node, entry)| Some((time(entry)?, node.clone()))).collect()
+        };
+        Self {
+            tally: entries.values().map(|entry| entry.share).sum(),
+            shelves: entries.iter().filter_map(|(node, entry)| Some((entry.class?, node.clone()))).collect(),
+            creates: named(Entry::creates),
+            deletes: named(Entry::deletes),
+            waits: timed(|entry| entry.waits_since),
+            timers: timed(|entry| entry.timer),
+            entries,
         }
     }
 
+    /// Enters what a node's seat is now, in place of what it was.
+    pub(crate) fn put(&mut self, node: Name, seat: Seat, question: Question<'_>) {
+        self.take(&node);
+        let entry = Entry::of(&node, seat, question);
+        self.tally += entry.share;
+        self.creates.extend(entry.creates().then(|| node.clone()));
+        self.deletes.extend(entry.deletes().then(|| node.clone()));
+        self.waits.extend(entry.waits_since.map(|since| (since, node.clone())));
+        self.timers.extend(entry.timer.map(|at| (at, node.clone())));
+        if let Some(class) = entry.class {
+            self.shelves.put(class, node.clone());
+        }
+        self.entries.insert(node, entry);
+    }
+
     /// Strikes a node out, and gives its seat.
-    pub(crate) fn take(&mut self, node: &str) -> Option<(NodeName, Seat)> {
+    pub(crate) fn take(&mut self, node: &str) -> Option<(Name, Seat)> {
         let (name, entry) = self.entries.remove_entry(node)?;
         self.strike(&name, &entry);
         Some((name, entry.seat))
     }
 
     /// Takes back what an entry has added.
-    fn strike(&mut self, node: &NodeName, old: &Entry) {
+    fn strike(&mut self, node: &Name, old: &Entry) {
         self.tally -= old.share;
         if let Some(class) = old.class {
             self.shelves.take(class, node);
@@ -134,7 +163,7 @@ impl Book {
         self.entry(node).map(|entry| &entry.seat)
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&NodeName, &Entry)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Name, &Entry)> {
         self.entries.iter()
     }
 
@@ -153,8 +182,8 @@ impl Book {
 
     /// What coverage has to do, in the order of names; one more than a burst is enough to know that there is more.
     pub(crate) fn coverage(&self) -> Work {
-        let duty = |node: &NodeName| self.entries.get(node).and_then(|entry| entry.duty.as_ref());
-        let removals = |node: &NodeName| {
+        let duty = |node: &Name| self.entries.get(node).and_then(|entry| entry.duty.as_ref());
+        let removals = |node: &Name| {
             let all = duty(node).into_iter().flat_map(|duty| &duty.deletes).cloned();
             all.map(|removal| (node.clone(), removal)).collect::<Vec<_>>()
         };
@@ -165,7 +194,7 @@ impl Book {
     }
 
     /// The nodes about which time alone has changed something.
-    pub(crate) fn due(&self, now: Timestamp) -> impl Iterator<Item = &NodeName> {
+    pub(crate) fn due(&self, now: Timestamp) -> impl Iterator<Item = &Name> {
         self.timers.iter().take_while(move |(at, _)| *at <= now).map(|(_, node)| node)
     }
 

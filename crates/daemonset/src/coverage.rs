@@ -12,7 +12,7 @@
 
 use crate::backoff::{Backoff, Entry};
 use crate::placement::Placement;
-use crate::plan::{Cause, Doing, Event};
+use crate::plan::{Cause, Doing, Event, Name};
 use crate::seats::{Phase, Seat, Sitter};
 use jiff::Timestamp;
 
@@ -32,7 +32,7 @@ pub(crate) struct Duty {
 /// A pod to delete.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Removal {
-    pub(crate) name: Box<str>,
+    pub(crate) name: Name,
     pub(crate) uid: Box<str>,
     pub(crate) cause: Cause,
     /// For a pod that ended by itself: the event to tell, and the failure to remember.
@@ -47,13 +47,6 @@ pub(crate) struct Question<'a> {
     pub(crate) surges: bool,
     pub(crate) backoff: &'a Backoff,
     pub(crate) now: Timestamp,
-}
-
-impl Duty {
-    /// Whether there is anything to do now.
-    pub(crate) fn is_work(&self) -> bool {
-        self.create || !self.deletes.is_empty()
-    }
 }
 
 impl Removal {
@@ -119,7 +112,7 @@ impl Desk<'_> {
         let opened = opened.and_then(|(_, entry)| entry.last.checked_add(entry.delay).ok());
         if let Some(until) = opened.or_else(|| backoff.until(self.node, generation, now)) {
             self.duty.until = Some(until);
-            return Doing::BackingOff { pod: pod.name.to_string(), until };
+            return Doing::BackingOff { pod: pod.name.clone(), until };
         }
         let (event, cause) = self.farewell(pod);
         let doing = self.delete(pod, cause);
@@ -172,12 +165,12 @@ impl Desk<'_> {
     fn settle(&mut self, new: &Sitter, old: &Sitter) -> Option<Doing> {
         match !old.ready || new.is_available(self.question.now) {
             true => Some(self.delete(old, Cause::Superseded)),
-            false => Some(Doing::WaitingForNew { old: old.name.to_string() }),
+            false => Some(Doing::WaitingForNew { old: old.name.clone() }),
         }
     }
 
     fn delete_duplicates(&mut self, pods: &[&Sitter], kept: &Sitter) -> Option<Doing> {
-        let cause = || Cause::Duplicate { kept: kept.name.to_string() };
+        let cause = || Cause::Duplicate { kept: kept.name.clone() };
         first(pods.iter().map(|pod| self.delete(pod, cause())))
     }
 
@@ -188,7 +181,7 @@ impl Desk<'_> {
 
     fn delete(&mut self, pod: &Sitter, cause: Cause) -> Doing {
         self.duty.deletes.push(Removal::of(pod, cause.clone()));
-        Doing::Deleting { pod: pod.name.to_string(), cause }
+        Doing::Deleting { pod: pod.name.clone(), cause }
     }
 }
 

@@ -9,19 +9,22 @@
 //!
 //! Kubernetes passes over all nodes and pods at every event.
 
+mod homes;
+
 use crate::backoff::Backoff;
 use crate::book::Book;
 use crate::budget;
 use crate::claims::{self, Claims};
 use crate::coverage::Question;
 use crate::placement::Judge;
-use crate::plan::{Action, Event, Plan};
+use crate::plan::{Action, Event, Name, Plan};
 use crate::revision::{self, Collision, History};
 use crate::round::{Round, Said};
-use crate::seats::{NodeName, Seat, Sitter, Versions};
+use crate::seats::{Seat, Sitter, Versions};
 use crate::snapshot::{Snapshot, Standstill, Subject};
 use crate::template;
 use crate::unseen::{Overlay, Unseen};
+use homes::Homes;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod, Toleration};
@@ -41,7 +44,7 @@ pub struct Ledger {
     book: Book,
     homes: Homes,
     /// Nodes where our own writes, or a failure that we have noted, make a difference: read again every time.
-    shadowed: BTreeSet<NodeName>,
+    shadowed: BTreeSet<Name>,
 }
 
 /// What has happened since the last plan.
@@ -103,8 +106,8 @@ impl Ledger {
         let writes = seen.unseen.overlay(now);
         let mut stale = std::mem::take(&mut self.shadowed);
         stale.extend(self.book.due(now).cloned());
-        stale.extend(seen.touched.nodes.iter().map(String::as_str).chain(writes.nodes()).map(NodeName::from));
-        let mut opened: BTreeMap<NodeName, Seat> = BTreeMap::new();
+        stale.extend(seen.touched.nodes.iter().map(String::as_str).chain(writes.nodes()).map(Name::from));
+        let mut opened: BTreeMap<Name, Seat> = BTreeMap::new();
         for name in &seen.touched.pods {
             self.move_pod(name, (seen.pod)(name).as_deref(), &subject, &mut opened)?;
         }
@@ -112,11 +115,12 @@ impl Ledger {
             self.open_seat(&node, &mut opened);
         }
         let judge = Judge::with(subject.pod_spec, self.tolerations.clone());
-        let desk = Desk::new(&subject, judge, seen.backoff, writes, now);
-        let touched: Vec<NodeName> = opened.keys().cloned().collect();
+        let look = Look::new(&subject, judge, seen.backoff, writes, now);
+        let touched: Vec<Name> = opened.keys().cloned().collect();
         for (node, mut seat) in opened {
-            desk.place(&node, (seen.node)(&node).as_deref(), &mut seat);
-            self.enter(node, seat, &desk);
+            seat.see((seen.node)(&node).as_deref(), &look.judge);
+            seat.overlay(&node, &look.writes);
+            self.enter(node, seat, look.question);
         }
         let (mut plan, said) = self.round(&subject, seen.unseen, Vec::new(), now);
         plan.nodes = said.verdicts(touched.iter().filter_map(|node| Some((node, self.book.entry(node)?))));
@@ -130,7 +134,7 @@ impl Ledger {
         name: &str,
         pod: Option<&Pod>,
         subject: &Subject<'_>,
-        opened: &mut BTreeMap<NodeName, Seat>,
+        opened: &mut BTreeMap<Name, Seat>,
     ) -> Option<()> {
         if let Some(node) = self.homes.leave(name) {
             self.open_seat(&node, opened).sitters.retain(|sitter| *sitter.name != *name);
@@ -140,30 +144,29 @@ impl Ledger {
             Claim::Ignore => {}
             Claim::Adopt | Claim::Release => return None,
             Claim::Own => {
-                let sitter = Sitter::of(pod, subject, &self.versions);
-                let home = sitter.map(|(target, sitter)| {
-                    let node = NodeName::from(target);
+                let home = Sitter::of(pod, subject, &self.versions).map(|(target, sitter)| {
+                    let node = Name::from(target);
                     self.open_seat(&node, opened).take(sitter);
                     node
                 });
-                self.homes.settle(pod, home);
+                self.homes.settle(pod::name(pod).into(), home, pod::hash_label(pod));
             }
         }
         Some(())
     }
 
-    fn open_seat<'o>(&mut self, node: &NodeName, opened: &'o mut BTreeMap<NodeName, Seat>) -> &'o mut Seat {
+    fn open_seat<'o>(&mut self, node: &Name, opened: &'o mut BTreeMap<Name, Seat>) -> &'o mut Seat {
         let book = &mut self.book;
         opened
             .entry(node.clone())
             .or_insert_with(|| book.take(node).map(|(_, seat)| seat).unwrap_or_default())
     }
 
-    fn enter(&mut self, node: NodeName, seat: Seat, desk: &Desk<'_>) {
+    fn enter(&mut self, node: Name, seat: Seat, question: Question<'_>) {
         if seat.is_shadowed() {
             self.shadowed.insert(node.clone());
         }
-        self.book.put(node, seat, desk.question);
+        self.book.put(node, seat, question);
     }
 
     fn round(
@@ -193,58 +196,30 @@ fn open_with(
     before.append(&mut history.actions);
     let unseen = seen.unseen.clone().without(seen.pods.iter().copied());
     let versions = Versions::of(subject, history.hashes.clone());
-    let mut ledger = Ledger {
-        terms: Terms::of(subject),
-        versions,
-        tolerations: template::tolerations(subject.pod_spec).into(),
-        history,
-        book: Book::default(),
-        homes: Homes::default(),
-        shadowed: BTreeSet::new(),
-    };
-    let judge = Judge::with(subject.pod_spec, ledger.tolerations.clone());
-    let desk = Desk::new(subject, judge, seen.backoff, unseen.overlay(now), now);
-    for (name, (node, mut seat)) in ledger.seats(seen, subject, &claims.pods) {
-        desk.place(&name, node, &mut seat);
-        ledger.enter(name, seat, &desk);
-    }
+    let tolerations: Arc<[Toleration]> = template::tolerations(subject.pod_spec).into();
+    let judge = Judge::with(subject.pod_spec, tolerations.clone());
+    let look = Look::new(subject, judge, seen.backoff, unseen.overlay(now), now);
+    let (seats, homes) = look.seat_all(&seen.nodes, &claims.pods, &versions);
+    let shadowed =
+        seats.iter().filter(|(_, seat)| seat.is_shadowed()).map(|(node, _)| node.clone()).collect();
+    let book = Book::of(seats, look.question);
+    let terms = Terms::of(subject);
+    let mut ledger = Ledger { terms, versions, tolerations, history, book, homes, shadowed };
     let (mut plan, said) = ledger.round(subject, &unseen, before, now);
     plan.nodes = said.verdicts(ledger.book.entries());
     ledger.book.forget_idle();
     (plan, is_ordinary.then_some(ledger))
 }
 
-impl Ledger {
-    /// All nodes, each with who sits there.
-    fn seats<'n>(
-        &mut self,
-        seen: &Snapshot<'n>,
-        subject: &Subject<'_>,
-        pods: &[&Pod],
-    ) -> BTreeMap<NodeName, (Option<&'n Node>, Seat)> {
-        let listed = seen.nodes.iter().map(|node| (node::name(node).into(), (Some(*node), Seat::default())));
-        let mut seats: BTreeMap<NodeName, (Option<&Node>, Seat)> = listed.collect();
-        for pod in pods {
-            let home = Sitter::of(pod, subject, &self.versions).map(|(target, sitter)| {
-                let node =
-                    seats.get_key_value(target).map_or_else(|| target.into(), |(node, _)| node.clone());
-                seats.entry(node.clone()).or_default().1.take(sitter);
-                node
-            });
-            self.homes.settle(pod, home);
-        }
-        seats
-    }
-}
-
-/// What seats are judged with.
-struct Desk<'a> {
+/// One look at the cluster: what seats are made and judged with.
+struct Look<'a> {
+    subject: &'a Subject<'a>,
     judge: Judge<'a>,
     writes: Overlay<'a>,
     question: Question<'a>,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> Look<'a> {
     fn new(
         subject: &'a Subject<'a>,
         judge: Judge<'a>,
@@ -259,56 +234,25 @@ impl<'a> Desk<'a> {
             backoff,
             now,
         };
-        Self { judge, writes, question }
+        Self { subject, judge, writes, question }
     }
 
-    fn place(&self, name: &str, node: Option<&Node>, seat: &mut Seat) {
-        seat.see(node, node.map(|node| self.judge.place(node)));
-        seat.overlay(name, &self.writes);
-    }
-}
-
-/// Where each pod of ours sits, and how many carry which hash.
-#[derive(Debug, Clone, Default)]
-struct Homes {
-    by_pod: BTreeMap<Box<str>, Home>,
-    hashes: BTreeMap<Arc<str>, usize>,
-}
-
-#[derive(Debug, Clone)]
-struct Home {
-    node: Option<NodeName>,
-    hash: Option<Arc<str>>,
-}
-
-impl Homes {
-    /// A pod that sits nowhere still carries its hash (MG-5).
-    fn settle(&mut self, pod: &Pod, node: Option<NodeName>) {
-        let hash = pod::hash_label(pod).map(|hash| self.carry(hash));
-        self.by_pod.insert(pod.metadata.name.as_deref().unwrap_or_default().into(), Home { node, hash });
-    }
-
-    fn carry(&mut self, hash: &str) -> Arc<str> {
-        let hash = self.hashes.get_key_value(hash).map_or_else(|| hash.into(), |(hash, _)| hash.clone());
-        *self.hashes.entry(hash.clone()).or_default() += 1;
-        hash
-    }
-
-    fn leave(&mut self, pod: &str) -> Option<NodeName> {
-        let Home { node, hash } = self.by_pod.remove(pod)?;
-        if let Some(hash) = hash
-            && let Some(count) = self.hashes.get_mut(&hash)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.hashes.remove(&hash);
-            }
-        }
-        node
-    }
-
-    fn is_carried(&self, hash: &str) -> bool {
-        self.hashes.contains_key(hash)
+    /// All nodes, each with who sits there, and all pods, each with where it sits.
+    fn seat_all(&self, nodes: &[&Node], pods: &[&Pod], versions: &Versions) -> (BTreeMap<Name, Seat>, Homes) {
+        let listed = nodes.iter().map(|node| (node::name(node).into(), Seat::on(node, &self.judge)));
+        let mut seats: BTreeMap<Name, Seat> = listed.collect();
+        let homes = Homes::of(pods.iter().map(|pod| {
+            let hash = pod::hash_label(pod);
+            let Some((target, sitter)) = Sitter::of(pod, self.subject, versions) else {
+                return (pod::name(pod).into(), None, hash);
+            };
+            let (name, seat) = (sitter.name.clone(), seats.entry(target.into()));
+            let node = seat.key().clone();
+            seat.or_default().take(sitter);
+            (name, Some(node), hash)
+        }));
+        seats.iter_mut().for_each(|(node, seat)| seat.overlay(node, &self.writes));
+        (seats, homes)
     }
 }
 

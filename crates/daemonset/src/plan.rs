@@ -17,6 +17,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSetStatus;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The name of a node or a pod, shared by all that mention it.
+pub type Name = Arc<str>;
 
 /// The answer to one snapshot.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -26,7 +30,7 @@ pub struct Plan {
     /// What to do, in order.
     pub actions: Vec<Action>,
     /// Every node of the snapshot: whether it wants a daemon, why not, and what happens there now.
-    pub nodes: BTreeMap<String, Verdict>,
+    pub nodes: BTreeMap<Name, Verdict>,
     /// The status as it should be; an action writes it if it differs.
     pub status: DaemonSetStatus,
     /// Events to emit on the DaemonSet before acting.
@@ -61,7 +65,7 @@ pub enum Doing {
     /// A daemon is there and stays.
     Serving {
         /// The pod.
-        pod: String,
+        pod: Name,
     },
     /// A pod is created.
     Creating,
@@ -70,36 +74,36 @@ pub enum Doing {
     /// A pod is deleted.
     Deleting {
         /// The pod.
-        pod: String,
+        pod: Name,
         /// Why.
         cause: Cause,
     },
     /// The old pod must be gone before a new one comes (MG-4).
     WaitingForEnd {
         /// The pod.
-        pod: String,
+        pod: Name,
     },
     /// A daemon has failed, or ended by itself; its next try comes later (MG-9).
     BackingOff {
         /// The pod that has ended.
-        pod: String,
+        pod: Name,
         /// Until when.
         until: Timestamp,
     },
     /// The old pod stays until others are available (RU-8, RU-15).
     WaitingForBudget {
         /// The old pod.
-        pod: String,
+        pod: Name,
     },
     /// Both pods stay until the new one is available (RU-14).
     WaitingForNew {
         /// The old pod.
-        old: String,
+        old: Name,
     },
     /// The pod is outdated, and there is a reason to leave it alone.
     OnHold {
         /// The old pod.
-        pod: String,
+        pod: Name,
         /// Why.
         why: Hold,
     },
@@ -119,7 +123,7 @@ pub enum Cause {
     /// Another pod of the DaemonSet is kept on the node (MG-13, MG-14).
     Duplicate {
         /// The kept one.
-        kept: String,
+        kept: Name,
     },
     /// Its node is gone, before it got there (MG-15).
     NodeGone,

@@ -12,8 +12,8 @@
 use crate::book::Book;
 use crate::budget::Budget;
 use crate::coverage::Removal;
-use crate::plan::{Cause, Doing};
-use crate::seats::{NodeName, Phase, Seat, Sitter};
+use crate::plan::{Cause, Doing, Name};
+use crate::seats::{Phase, Seat, Sitter};
 use crate::work::{BURST, Work};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ pub(crate) enum Class {
 
 /// Nodes by class, in the order of names.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Shelves(BTreeMap<Class, BTreeSet<NodeName>>);
+pub(crate) struct Shelves(BTreeMap<Class, BTreeSet<Name>>);
 
 /// What the rollout does within its budget.
 pub(crate) fn roll(book: &Book, budget: Budget) -> Work {
@@ -55,7 +55,7 @@ pub(crate) fn roll(book: &Book, budget: Budget) -> Work {
 
 /// What is to be said of a node about which the rollout does nothing now. `more`: something was cut from this plan.
 pub(crate) fn waiting(seat: &Seat, class: Class, budget: Budget, more: bool) -> Option<Doing> {
-    let pod = old(seat)?.name.to_string();
+    let pod = old(seat)?.name.clone();
     let surges = matches!(budget, Budget::Surge(_));
     match class {
         _ if budget == Budget::None => None,
@@ -121,8 +121,17 @@ impl Class {
     }
 }
 
+/// From nodes in the order of names.
+impl FromIterator<(Class, Name)> for Shelves {
+    fn from_iter<I: IntoIterator<Item = (Class, Name)>>(nodes: I) -> Self {
+        let mut shelves: BTreeMap<Class, Vec<Name>> = BTreeMap::new();
+        nodes.into_iter().for_each(|(class, node)| shelves.entry(class).or_default().push(node));
+        Self(shelves.into_iter().map(|(class, nodes)| (class, nodes.into_iter().collect())).collect())
+    }
+}
+
 impl Shelves {
-    pub(crate) fn put(&mut self, class: Class, node: NodeName) {
+    pub(crate) fn put(&mut self, class: Class, node: Name) {
         self.0.entry(class).or_default().insert(node);
     }
 
@@ -140,10 +149,10 @@ impl Shelves {
     }
 
     /// The first `max` nodes of these classes, in the order of names; never many more than one plan can do.
-    fn first(&self, classes: &[Class], max: usize) -> Vec<NodeName> {
+    fn first(&self, classes: &[Class], max: usize) -> Vec<Name> {
         let max = max.min(BURST + 1);
         let shelves = classes.iter().filter_map(|class| self.0.get(class));
-        let mut nodes: Vec<NodeName> = shelves.flat_map(|nodes| nodes.iter().take(max)).cloned().collect();
+        let mut nodes: Vec<Name> = shelves.flat_map(|nodes| nodes.iter().take(max)).cloned().collect();
         nodes.sort();
         nodes.truncate(max);
         nodes

@@ -6,8 +6,8 @@ use crate::book::{Book, Entry};
 use crate::budget::{self, Budget};
 use crate::conditions::{self, Facts};
 use crate::hold::{self, Hold};
-use crate::plan::{Action, Doing, Plan, Verdict};
-use crate::seats::{NodeName, Phase, Seat};
+use crate::plan::{Action, Doing, Name, Plan, Verdict};
+use crate::seats::{Phase, Seat};
 use crate::snapshot::Subject;
 use crate::unseen::Unseen;
 use crate::work::{Doings, Work};
@@ -112,19 +112,19 @@ pub(crate) struct Said {
 
 impl Said {
     /// The nodes about which something is done now, or would be.
-    pub(crate) fn acted(&self) -> impl Iterator<Item = &NodeName> {
+    pub(crate) fn acted(&self) -> impl Iterator<Item = &Name> {
         self.doings.keys()
     }
 
     /// What is to be said of these nodes, if they are listed.
     pub(crate) fn verdicts<'e>(
         &self,
-        entries: impl Iterator<Item = (&'e NodeName, &'e Entry)>,
-    ) -> BTreeMap<String, Verdict> {
-        entries.filter_map(|(node, entry)| Some((node.to_string(), self.verdict(node, entry)?))).collect()
+        entries: impl Iterator<Item = (&'e Name, &'e Entry)>,
+    ) -> BTreeMap<Name, Verdict> {
+        entries.filter_map(|(node, entry)| Some((node.clone(), self.verdict(node, entry)?))).collect()
     }
 
-    fn verdict(&self, node: &NodeName, entry: &Entry) -> Option<Verdict> {
+    fn verdict(&self, node: &Name, entry: &Entry) -> Option<Verdict> {
         let placement = entry.seat.placement.clone()?;
         let doing = match self.doings.get(node) {
             Some(Doing::NextBurst) => Some(Doing::NextBurst),
@@ -144,7 +144,7 @@ impl Said {
             Stage::Rollout(budget) => rollout::waiting(&entry.seat, class, budget, self.more),
             Stage::Held(why) => match class {
                 rollout::Class::Old { .. } => {
-                    let pod = rollout::old(&entry.seat)?.name.to_string();
+                    let pod = rollout::old(&entry.seat)?.name.clone();
                     Some(Doing::OnHold { pod, why })
                 }
                 _ => None,
@@ -159,8 +159,8 @@ fn at_rest(seat: &Seat) -> Doing {
         _ if seat.coming > 0 => Doing::Coming,
         None => Doing::Nothing,
         Some(first) => match seat.sitters.iter().find(|sitter| sitter.phase() != Phase::Ending) {
-            Some(live) => Doing::Serving { pod: live.name.to_string() },
-            None => Doing::WaitingForEnd { pod: first.name.to_string() },
+            Some(live) => Doing::Serving { pod: live.name.clone() },
+            None => Doing::WaitingForEnd { pod: first.name.clone() },
         },
     }
 }

@@ -5,7 +5,8 @@
 //! 3. Our own writes count as done ([`Seat::overlay`]).
 //! 4. A seat holds facts and no objects, so that it can be kept: what time changes is asked with the time.
 
-use crate::placement::Placement;
+use crate::placement::{Judge, Placement};
+use crate::plan::Name;
 use crate::snapshot::{GENERATION_LABEL, Subject};
 use crate::unseen::Overlay;
 use jiff::Timestamp;
@@ -13,10 +14,6 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use objects::pod::{self, Availability};
 use objects::{node, node_affinity};
 use std::collections::BTreeSet;
-use std::sync::Arc;
-
-/// A node's name, shared by all that mention it.
-pub(crate) type NodeName = Arc<str>;
 
 /// One node and its daemons.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,7 +31,7 @@ pub(crate) struct Seat {
 /// One daemon.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sitter {
-    pub(crate) name: Box<str>,
+    pub(crate) name: Name,
     pub(crate) uid: Box<str>,
     pub(crate) updated: bool,
     pub(crate) ready: bool,
@@ -70,10 +67,17 @@ pub(crate) struct Versions {
 }
 
 impl Seat {
-    /// Looks at the node.
-    pub(crate) fn see(&mut self, node: Option<&Node>, placement: Option<Placement>) {
+    /// A node where nobody sits yet.
+    pub(crate) fn on(node: &Node, judge: &Judge<'_>) -> Self {
+        let mut seat = Self::default();
+        seat.see(Some(node), judge);
+        seat
+    }
+
+    /// Looks at the node; none for one that is not listed.
+    pub(crate) fn see(&mut self, node: Option<&Node>, judge: &Judge<'_>) {
         self.silent = node.is_some_and(node::is_silent);
-        self.placement = placement;
+        self.placement = node.map(|node| judge.place(node));
     }
 
     /// Takes a pod in, in its place.
@@ -177,7 +181,7 @@ impl Sitter {
         };
         let meta = &pod.metadata;
         let sitter = Self {
-            name: meta.name.as_deref().unwrap_or_default().into(),
+            name: pod::name(pod).into(),
             uid: meta.uid.as_deref().unwrap_or_default().into(),
             updated: versions.is_updated(pod),
             ready: pod::is_ready(pod),

@@ -5,6 +5,7 @@
 
 use crate::seats::Seat;
 use jiff::Timestamp;
+use std::iter::Sum;
 use std::ops::{AddAssign, SubAssign};
 
 /// Numbers of nodes.
@@ -97,5 +98,14 @@ impl AddAssign<Share> for Tally {
 impl SubAssign<Share> for Tally {
     fn sub_assign(&mut self, share: Share) {
         self.add(share, -1);
+    }
+}
+
+impl Sum<Share> for Tally {
+    fn sum<I: Iterator<Item = Share>>(shares: I) -> Self {
+        shares.fold(Self::default(), |mut tally, share| {
+            tally += share;
+            tally
+        })
     }
 }

@@ -1,8 +1,7 @@
 //! What is created and deleted in one plan, from coverage or from the rollout, and how much of it at once (MG-17).
 
 use crate::coverage::Removal;
-use crate::plan::{Action, Cause, Doing};
-use crate::seats::NodeName;
+use crate::plan::{Action, Doing, Name};
 use crate::snapshot::Subject;
 use crate::template::Stamp;
 use std::collections::BTreeMap;
@@ -13,12 +12,12 @@ pub const BURST: usize = 250;
 /// Pods to create and to delete, in order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Work {
-    pub(crate) creates: Vec<NodeName>,
-    pub(crate) deletes: Vec<(NodeName, Removal)>,
+    pub(crate) creates: Vec<Name>,
+    pub(crate) deletes: Vec<(Name, Removal)>,
 }
 
 /// What is to be said of nodes because of the work.
-pub(crate) type Doings = BTreeMap<NodeName, Doing>;
+pub(crate) type Doings = BTreeMap<Name, Doing>;
 
 impl Work {
     pub(crate) fn is_empty(&self) -> bool {
@@ -28,8 +27,8 @@ impl Work {
     /// What happens on the nodes. Of several pods of a node the first is shown, and a creation before a deletion.
     pub(crate) fn doings(&self) -> Doings {
         let deletes = self.deletes.iter().rev().map(|(node, removal)| {
-            let (pod, cause): (_, Cause) = (removal.name.to_string(), removal.cause.clone());
-            (node.clone(), Doing::Deleting { pod, cause })
+            let Removal { name, cause, .. } = removal;
+            (node.clone(), Doing::Deleting { pod: name.clone(), cause: cause.clone() })
         });
         deletes.chain(self.creates.iter().map(|node| (node.clone(), Doing::Creating))).collect()
     }
@@ -50,11 +49,11 @@ impl Work {
         let mut actions = Vec::with_capacity(self.creates.len() + self.deletes.len());
         if !self.creates.is_empty() {
             let stamp = Stamp::new(subject, hash);
-            let create = |node: &NodeName| Action::CreatePod { node: node.to_string(), pod: stamp.pod(node) };
+            let create = |node: &Name| Action::CreatePod { node: node.to_string(), pod: stamp.pod(node) };
             actions.extend(self.creates.iter().map(create));
         }
         actions.extend(self.deletes.into_iter().map(|(node, removal)| Action::DeletePod {
-            name: removal.name.into(),
+            name: removal.name.to_string(),
             uid: removal.uid.into(),
             node: node.to_string(),
             cause: removal.cause,

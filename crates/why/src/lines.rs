@@ -46,8 +46,8 @@ pub(crate) fn lines(known: &Known<'_>, plan: &Plan, now: Timestamp) -> Vec<Line>
             let gone = pods.iter().filter(|(node, _)| !nodes.contains_key(*node));
             let gone = gone.filter_map(|(node, daemons)| desk.gone(node, daemons));
             let listed = plan.nodes.iter().filter_map(|(name, verdict)| {
-                let daemons = pods.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
-                Some(desk.line(name, nodes.get(name.as_str())?, verdict, daemons))
+                let daemons = pods.get(&**name).map(Vec::as_slice).unwrap_or_default();
+                Some(desk.line(name, nodes.get(&**name)?, verdict, daemons))
             });
             listed.chain(gone).collect()
         }

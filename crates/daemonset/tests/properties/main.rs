@@ -82,7 +82,7 @@ fn creates_are_wanted(plan: &Plan) {
     for action in &plan.actions {
         let Action::CreatePod { node, pod } = action else { continue };
         assert!(creates.insert(node.clone()), "two pods for {node}");
-        assert_eq!(plan.nodes[node].placement, Placement::Run, "a pod for {node}");
+        assert_eq!(plan.nodes[node.as_str()].placement, Placement::Run, "a pod for {node}");
         let pod: Pod = typed(pod.clone());
         assert_eq!(objects::node_affinity::target_node(pod.spec.as_ref().unwrap()), Ok(node.as_str()));
     }
@@ -145,8 +145,8 @@ fn available_daemons_are_kept(world: &World, plan: &Plan) {
                 && pod::is_available(pod, world.min_ready(), now()) == Availability::Yes
         })
     };
-    let wanted: Vec<&String> =
-        plan.nodes.iter().filter(|(_, v)| v.placement.runs()).map(|(node, _)| node).collect();
+    let wanted: Vec<&str> =
+        plan.nodes.iter().filter(|(_, v)| v.placement.runs()).map(|(node, _)| &**node).collect();
     let dark = wanted.iter().filter(|node| !serves(node)).count();
     let max = world.max_unavailable(wanted.len());
     assert!(dark <= max, "{dark} nodes without a daemon, allowed are {max}: {plan}");
@@ -184,7 +184,7 @@ fn at_rest(world: &World, plan: &Plan) {
         }
     }
     for (node, verdict) in &plan.nodes {
-        let found = daemons.get(node.as_str()).copied().unwrap_or_default();
+        let found = daemons.get(&**node).copied().unwrap_or_default();
         match verdict.placement {
             Placement::Run => assert_eq!(found, 1, "{node} wants one"),
             Placement::Stay(_) => assert!(found <= 1, "{node} keeps at most one"),
