@@ -4,8 +4,13 @@
 
 use super::{Source, product};
 
-const PURE_CRATES: &[&str] =
-    &["crates/objects/src/", "crates/daemonset/src/", "crates/scheduler/src/", "crates/why/src/"];
+const PURE_CRATES: &[&str] = &[
+    "crates/objects/src/",
+    "crates/daemonset/src/",
+    "crates/scheduler/src/",
+    "crates/structural/src/",
+    "crates/why/src/",
+];
 
 /// What a pure file must not contain, and why.
 const BANNED: &[(&str, &str)] = &[
