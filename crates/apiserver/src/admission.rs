@@ -1,10 +1,11 @@
 //! What the cluster adds to or refuses in a write, beyond the kind's own rules: everything that needs other objects or
 //! the caller.
 //!
-//! Namespace lifecycle (2.1.7), priorities, service accounts and default tolerations of pods (2.10.4), the taint
+//! Namespace lifecycle (2.1.7), priorities, limits, service accounts and default tolerations of pods (2.10.4), the taint
 //! of a new node (2.10.5), who asked for a certificate (7.6.1), and what a node agent may touch (7.5.4).
 //! Differs: the projected service-account token volume is not injected, because there is no TokenRequest yet (issue 4).
 
+mod limits;
 mod mirror_pods;
 mod priority;
 
@@ -115,7 +116,7 @@ async fn pod(server: &Inner, user: &User, pod: &mut Value) -> Result<(), ApiErro
     }
     priority::of_pod(server, pod).await?;
     default_tolerations(pod);
-    Ok(())
+    limits::of_pod(server, pod)
 }
 
 /// Empty, if there is no such node: no owner reference has that.
@@ -161,6 +162,14 @@ fn pod_forbidden(pod: &Value, why: String) -> ApiError {
         name => name,
     };
     ApiError::forbidden(ResourceName { group: "", plural: "pods" }, name, why)
+}
+
+/// Several reasons as one text. Kubernetes: `util/errors.Aggregate`.
+fn aggregate(reasons: &[String]) -> String {
+    match reasons {
+        [one] => one.clone(),
+        all => format!("[{}]", all.join(", ")),
+    }
 }
 
 /// Kubernetes: `plugin/pkg/admission/defaulttolerationseconds`.

@@ -201,7 +201,14 @@ impl Inner {
         self.items(kind).iter().filter_map(|item| item.object().ok()).collect()
     }
 
-    /// The same, not yet decoded.
+    /// Those of one namespace.
+    fn cached_in(&self, kind: &Kind, namespace: &str) -> Vec<Value> {
+        let filter = cache::item::Filter { namespace: Some(namespace.to_string()), ..Default::default() };
+        let found = self.cache.of(kind).map(|all| all.select(&filter).items).unwrap_or_default();
+        found.iter().filter_map(|item| item.object().ok()).collect()
+    }
+
+    /// All of a kind, not yet decoded.
     fn items(&self, kind: &Kind) -> Vec<Arc<cache::item::Item>> {
         let collection = self.cache.of(kind);
         collection.map(|all| all.select(&cache::item::Filter::default()).items).unwrap_or_default()

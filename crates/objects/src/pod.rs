@@ -93,18 +93,33 @@ pub fn requests(spec: &PodSpec) -> BTreeMap<String, Amount> {
 
 /// The same, where a container that does not say counts for this much. Kubernetes: `NonMissingContainerRequests`.
 pub fn requests_or(spec: &PodSpec, unsaid: &BTreeMap<String, Amount>) -> BTreeMap<String, Amount> {
-    let requests_of = |container: &Container| {
+    let mut total = total(spec, |container| {
         let mut requests = unsaid.clone();
         requests.extend(requests_of(container));
         requests
-    };
+    });
+    add(&mut total, &amounts(spec.overhead.as_ref()));
+    total
+}
+
+/// What the pod may use at most, of what is limited: counted like [`requests`]. The runtime's overhead raises a limit and
+/// makes none. Kubernetes: `PodLimits`.
+pub fn limits(spec: &PodSpec) -> BTreeMap<String, Amount> {
+    let mut total =
+        total(spec, |container| amounts(container.resources.as_ref().and_then(|all| all.limits.as_ref())));
+    for (name, more) in amounts(spec.overhead.as_ref()) {
+        total.entry(name).and_modify(|limit| *limit += more);
+    }
+    total
+}
+
+fn total(spec: &PodSpec, of: impl Fn(&Container) -> BTreeMap<String, Amount>) -> BTreeMap<String, Amount> {
     let mut running = BTreeMap::new();
-    spec.containers.iter().for_each(|container| add(&mut running, &requests_of(container)));
+    spec.containers.iter().for_each(|container| add(&mut running, &of(container)));
     let (mut side_cars, mut start) = (BTreeMap::new(), BTreeMap::new());
     for container in spec.init_containers.iter().flatten() {
-        let own = requests_of(container);
         let mut step = side_cars.clone();
-        add(&mut step, &own);
+        add(&mut step, &of(container));
         raise(&mut start, &step);
         if is_side_car(container) {
             side_cars = step;
@@ -112,7 +127,6 @@ pub fn requests_or(spec: &PodSpec, unsaid: &BTreeMap<String, Amount>) -> BTreeMa
     }
     add(&mut running, &side_cars);
     raise(&mut running, &start);
-    add(&mut running, &amounts(spec.overhead.as_ref()));
     running
 }
 

@@ -9,6 +9,7 @@ mod crowded;
 mod daemon_sets;
 mod evictions;
 mod harness;
+mod limits;
 mod lists;
 mod logs;
 mod objects;

@@ -75,7 +75,7 @@ fn validate_entry(errors: &mut Vec<FieldError>, name: &str, value: &Value, path:
 }
 
 /// The name of something that a container can use up.
-fn check_name(errors: &mut Vec<FieldError>, name: &str, path: &str) {
+pub fn check_name(errors: &mut Vec<FieldError>, name: &str, path: &str) {
     if let Err(texts) = name::qualified_name(name) {
         errors.extend(texts.into_iter().map(|text| FieldError::invalid(path, name, text)));
     } else if !name.contains('/') && !is_known(name) {
@@ -107,7 +107,7 @@ fn check_amount(errors: &mut Vec<FieldError>, name: &str, value: &Value, path: &
 }
 
 fn check_below_limit(errors: &mut Vec<FieldError>, resources: &Value, name: &str, value: &Value, path: &str) {
-    let shared = is_native(name) && !is_huge_page(name);
+    let shared = may_overcommit(name);
     let field = format!("{path}.requests");
     match (parse(value), parse(&resources["limits"][name])) {
         (Some(amount), Some(limit)) if amount != limit && !shared => {
@@ -166,6 +166,11 @@ pub fn validate_map(errors: &mut Vec<FieldError>, object: &Value, map: &str, pat
 
 fn is_known(name: &str) -> bool {
     OF_CONTAINER.contains(&name) || OF_QUOTA.contains(&name) || is_huge_page(name)
+}
+
+/// Whether more may be promised of it than there is.
+pub fn may_overcommit(name: &str) -> bool {
+    is_native(name) && !is_huge_page(name)
 }
 
 fn is_huge_page(name: &str) -> bool {
