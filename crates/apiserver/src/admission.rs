@@ -7,6 +7,7 @@
 
 mod limits;
 mod mirror_pods;
+mod node_restriction;
 mod priority;
 
 use crate::Inner;
@@ -15,7 +16,10 @@ use crate::error::{ApiError, ResourceName};
 use crate::rbac;
 use crate::resources::{Kind, find};
 use crate::rights;
+use crate::verbs::Call;
 use crate::verbs::metadata::{self, text};
+pub use mirror_pods::MIRROR;
+use node_restriction::Touch;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -25,17 +29,6 @@ const DEFAULT_ACCOUNT_WAIT: Duration = Duration::from_secs(1);
 const EVICTION_SECONDS: i64 = 300;
 /// Namespaces that cannot be deleted (2.6.9).
 pub const PROTECTED_NAMESPACES: &[&str] = &["default", "kube-system", "kube-public"];
-
-/// Where in a kind a write goes, for the node rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Touch {
-    /// A new object.
-    Create,
-    /// The object, or one of its subresources.
-    Update,
-    /// Its end.
-    Delete,
-}
 
 /// Admits a new object and fills in what the cluster knows.
 pub async fn create(server: &Inner, user: &User, kind: &Kind, object: &mut Value) -> Result<(), ApiError> {
@@ -59,13 +52,14 @@ pub async fn create(server: &Inner, user: &User, kind: &Kind, object: &mut Value
     node_agent(user, kind, Touch::Create, object, None)
 }
 
-/// Admits a change.
-pub fn update(server: &Inner, user: &User, kind: &Kind, new: &Value, old: &Value) -> Result<(), ApiError> {
+/// Admits a change of what the call names.
+pub fn update(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), ApiError> {
+    let Call { server, user, kind, target, .. } = *call;
     if (kind.group, kind.plural) == ("scheduling.k8s.io", "priorityclasses") {
         priority::of_class(server, new)?;
     }
     rights::no_escalation(server, user, kind, new, Some(old))?;
-    node_agent(user, kind, Touch::Update, new, Some(old))
+    node_agent(user, kind, Touch::Update(&target.subresource), new, Some(old))
 }
 
 /// Admits a deletion.
@@ -78,6 +72,12 @@ pub fn delete(user: &User, kind: &Kind, object: &Value) -> Result<(), ApiError> 
         priority::end_of_class(name)?;
     }
     node_agent(user, kind, Touch::Delete, object, Some(object))
+}
+
+/// Admits the eviction of a pod, before a disruption budget pays for it.
+pub fn evict(user: &User, pod: &Value) -> Result<(), ApiError> {
+    let Some(node) = user.node() else { return Ok(()) };
+    node_restriction::eviction(node, pod).map_err(|why| pod_forbidden(pod, why))
 }
 
 /// The resource of a kind, for texts.
@@ -223,84 +223,13 @@ fn requester(user: &User, request: &mut Value) {
 fn node_agent(
     user: &User,
     kind: &Kind,
-    touch: Touch,
+    touch: Touch<'_>,
     new: &Value,
     old: Option<&Value>,
 ) -> Result<(), ApiError> {
     let Some(node) = user.node() else { return Ok(()) };
-    let name = text(new, "name");
-    let refuse = |why: String| Err(ApiError::forbidden(resource(kind), name, why));
-    match (kind.group, kind.plural, touch) {
-        ("", "nodes", Touch::Delete) => {
-            refuse(format!("node {node:?} is not allowed to delete node {name:?}"))
-        }
-        ("", "nodes", _) if name != node => {
-            refuse(format!("node {node:?} is not allowed to modify node {name:?}"))
-        }
-        ("", "nodes", _) => node_itself(node, new, old).or_else(refuse),
-        // Looked at before: [`mirror_pods`].
-        ("", "pods", Touch::Create) => Ok(()),
-        ("", "pods", _) => match old.is_some_and(|pod| pod["spec"]["nodeName"] == node) {
-            true => Ok(()),
-            false => refuse(format!("node {node:?} can only touch pods with spec.nodeName set to itself")),
-        },
-        ("coordination.k8s.io", "leases", _) => {
-            match text(new, "namespace") == "kube-node-lease" && name == node {
-                true => Ok(()),
-                false => refuse(format!(
-                    "can only access node lease with the same name as the requesting node {node:?}"
-                )),
-            }
-        }
-        _ => Ok(()),
-    }
-}
-
-fn node_itself(node: &str, new: &Value, old: Option<&Value>) -> Result<(), String> {
-    let Some(old) = old else { return forbidden_labels(node, &new["metadata"]["labels"], &Value::Null) };
-    if !crate::verbs::same::same(
-        &json!({"taints": new["spec"]["taints"]}),
-        &json!({"taints": old["spec"]["taints"]}),
-    ) {
-        return Err(format!("node {node:?} is not allowed to modify taints"));
-    }
-    forbidden_labels(node, &new["metadata"]["labels"], &old["metadata"]["labels"])
-}
-
-fn forbidden_labels(node: &str, new: &Value, old: &Value) -> Result<(), String> {
-    let empty = serde_json::Map::new();
-    let (new, old) = (new.as_object().unwrap_or(&empty), old.as_object().unwrap_or(&empty));
-    let changed = new.keys().chain(old.keys()).filter(|key| new.get(*key) != old.get(*key));
-    let mut refused: Vec<&str> = changed.map(String::as_str).filter(|key| !node_may_label(key)).collect();
-    refused.sort_unstable();
-    refused.dedup();
-    match refused.is_empty() {
-        true => Ok(()),
-        false => Err(format!("node {node:?} is not allowed to modify labels: {}", refused.join(", "))),
-    }
-}
-
-fn node_may_label(key: &str) -> bool {
-    const KNOWN: &[&str] = &[
-        "kubernetes.io/hostname",
-        "kubernetes.io/os",
-        "kubernetes.io/arch",
-        "node.kubernetes.io/instance-type",
-        "topology.kubernetes.io/zone",
-        "topology.kubernetes.io/region",
-        "beta.kubernetes.io/os",
-        "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/instance-type",
-        "failure-domain.beta.kubernetes.io/zone",
-        "failure-domain.beta.kubernetes.io/region",
-    ];
-    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
-    let below = |of: &str| domain == of || domain.ends_with(&format!(".{of}"));
-    if below("node-restriction.kubernetes.io") {
-        return false;
-    }
-    let reserved = below("kubernetes.io") || below("k8s.io");
-    !reserved || KNOWN.contains(&key) || below("kubelet.kubernetes.io") || below("node.kubernetes.io")
+    node_restriction::check(node, (kind.group, kind.plural), touch, new, old)
+        .map_err(|why| ApiError::forbidden(resource(kind), text(new, "name"), why))
 }
 
 #[cfg(test)]
@@ -321,36 +250,5 @@ mod tests {
             2,
         );
         check(json!([{"key": "a", "effect": "NoSchedule"}]), 3);
-    }
-
-    #[test]
-    fn a_node_agent_writes_its_own_node_and_not_its_taints() {
-        let kind = find("", "v1", "nodes").unwrap();
-        let n1 = User::authenticated("system:node:n1", ["system:nodes".to_string()]);
-        let node = |name: &str, labels: Value, taints: Value| json!({"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}});
-        let check = |new: Value, old: Value, expected: Option<&str>| {
-            let found = node_agent(&n1, kind, Touch::Update, &new, Some(&old)).err().map(|e| e.message);
-            let name = text(&new, "name");
-            assert_eq!(found, expected.map(|why| format!("nodes {name:?} is forbidden: {why}")), "{new}");
-        };
-        let plain = node("n1", json!({}), json!([]));
-        check(plain.clone(), plain.clone(), None);
-        check(
-            node("n1", json!({"kubernetes.io/hostname": "n1", "disk": "ssd"}), json!([])),
-            plain.clone(),
-            None,
-        );
-        check(
-            node("n1", json!({"node-role.kubernetes.io/master": ""}), json!([])),
-            plain.clone(),
-            Some("node \"n1\" is not allowed to modify labels: node-role.kubernetes.io/master"),
-        );
-        check(
-            node("n1", json!({}), json!([{"key": "a", "effect": "NoSchedule"}])),
-            plain,
-            Some("node \"n1\" is not allowed to modify taints"),
-        );
-        let other = node("n2", json!({}), json!([]));
-        check(other.clone(), other, Some("node \"n1\" is not allowed to modify node \"n2\""));
     }
 }

@@ -1,8 +1,9 @@
 //! May this user do that? One function for requests and for all access reviews (wire 7.3).
 //!
 //! Pure but for [`Graph`], which answers what hangs together with what. In this order: `system:masters`, what everybody
-//! may read, nodes (7.5.1, with the narrower reads of 1.32), joining nodes, roles and bindings ([`crate::rbac`]). The
-//! first yes is the answer.
+//! may read, nodes ([`node`]), joining nodes, roles and bindings ([`crate::rbac`]). The first yes is the answer.
+
+mod node;
 
 use crate::authn::{MASTERS, User};
 use crate::error::{ApiError, ResourceName};
@@ -90,8 +91,11 @@ fn beyond_roles(user: &User, action: Action<'_>, graph: &dyn Graph) -> Option<De
         Action::Path { verb: "get", path } if PUBLIC.contains(&path) => Some(allowed("public paths")),
         Action::Path { .. } => None,
         Action::Resource(action) => {
-            if let Some(node) = user.node() {
-                return Some(node_allowed(node, user, &action, graph));
+            if let Some(name) = user.node() {
+                return Some(node::decide(name, user, &action, graph));
+            }
+            if user.name == "system:node:" && user.is_in("system:nodes") {
+                return Some(denied(&format!("unknown node for user {:?}", user.name)));
             }
             let joins = user.is_in("system:bootstrappers") && joining_allowed(user, &action, graph);
             joins.then(|| allowed("joining nodes"))
@@ -141,97 +145,19 @@ fn refusal(user: &User, action: Action<'_>, reason: &str) -> ApiError {
     }
 }
 
-/// The node authorizer (7.5.1, 7.5.2).
-fn node_allowed(node: &str, user: &User, action: &ResourceAction<'_>, graph: &dyn Graph) -> Decision {
-    let ResourceAction { verb, group, resource, subresource, namespace, name, of_node } = *action;
-    let reads = matches!(verb, "get" | "list" | "watch");
-    let related = |used: bool| match used {
-        true => allowed("node"),
-        false => denied(&format!("no relationship found between node '{node}' and this object")),
-    };
-    let yes = match (group, resource, subresource) {
-        ("", "nodes", "") => match verb {
-            "create" => true,
-            "get" | "list" | "watch" | "update" | "patch" => {
-                return own(name == node, "node", node, "nodes");
-            }
-            _ => false,
-        },
-        ("", "nodes", "status") => matches!(verb, "get" | "update" | "patch"),
-        ("", "pods", "") if verb == "get" => return related(graph.pod_is_on(namespace, name, node)),
-        ("", "pods", "") if reads => {
-            return match of_node == node {
-                true => allowed("node"),
-                false => {
-                    denied(&format!("can only list/watch pods with spec.nodeName field selector of '{node}'"))
-                }
-            };
-        }
-        ("", "pods", "") => matches!(verb, "create" | "delete"),
-        ("", "pods", "status") => matches!(verb, "update" | "patch" | "get"),
-        ("", "pods", "eviction") => verb == "create",
-        ("", "services", "") => reads,
-        ("", "endpoints", "") => verb == "get",
-        ("" | "events.k8s.io", "events", "") => matches!(verb, "create" | "update" | "patch"),
-        ("", "secrets" | "configmaps", "") if reads && name.is_empty() => {
-            return denied(&format!("can only read resource of this type by name for node '{node}'"));
-        }
-        ("", "secrets" | "configmaps", "") if reads => {
-            return related(graph.node_uses(node, resource, namespace, name));
-        }
-        ("", "serviceaccounts", "token") if verb == "create" => {
-            return related(graph.node_uses(node, resource, namespace, name));
-        }
-        ("coordination.k8s.io", "leases", "") => match namespace == "kube-node-lease" {
-            true if verb == "create" => true,
-            true if matches!(verb, "get" | "update" | "patch" | "delete") => {
-                return own(name == node, "node", node, "leases");
-            }
-            _ => false,
-        },
-        ("certificates.k8s.io", "certificatesigningrequests", "") => match verb {
-            "create" => true,
-            "get" | "list" | "watch" => return related(graph.request_is_by(name, &user.name)),
-            _ => false,
-        },
-        ("certificates.k8s.io", "certificatesigningrequests", "selfnodeclient") => verb == "create",
-        ("storage.k8s.io", "csinodes", "") => name == node || verb == "create",
-        ("storage.k8s.io", "csidrivers", "") | ("node.k8s.io", "runtimeclasses", "") => reads,
-        ("authentication.k8s.io", "tokenreviews", "")
-        | ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => {
-            verb == "create"
-        }
-        _ => false,
-    };
-    if yes { allowed("node") } else { denied("") }
-}
-
-fn own(is_own: bool, what: &str, node: &str, resource: &str) -> Decision {
-    match is_own {
-        true => allowed("node"),
-        false => denied(&format!("{what} '{node}' may only touch its own {resource}")),
-    }
-}
-
-/// A join token may ask for a certificate and look at its own request, nothing else (7.6).
+/// A join token may ask for a certificate and look at its own request, nothing else (7.6). That its request is approved is
+/// the right `certificatesigningrequests/nodeclient`, which a binding gives (7.6.2).
 fn joining_allowed(user: &User, action: &ResourceAction<'_>, graph: &dyn Graph) -> bool {
     let is_request = (action.group, action.resource, action.subresource)
         == ("certificates.k8s.io", "certificatesigningrequests", "");
-    is_request_of(action, "nodeclient")
-        || is_request
-            && match action.verb {
-                "create" => true,
-                "get" | "list" | "watch" => {
-                    !action.name.is_empty() && graph.request_is_by(action.name, &user.name)
-                }
-                _ => false,
+    is_request
+        && match action.verb {
+            "create" => true,
+            "get" | "list" | "watch" => {
+                !action.name.is_empty() && graph.request_is_by(action.name, &user.name)
             }
-}
-
-/// Whether it asks for the right to this kind of certificate; the approver asks so in an access review (7.6.2).
-fn is_request_of(action: &ResourceAction<'_>, certificate: &str) -> bool {
-    let asked = (action.verb, action.group, action.resource, action.subresource);
-    asked == ("create", "certificates.k8s.io", "certificatesigningrequests", certificate)
+            _ => false,
+        }
 }
 
 fn allowed(reason: &str) -> Decision {
@@ -292,11 +218,17 @@ mod tests {
             ("watch - pods - on:n1", true),
             ("watch - pods - on:n2", false),
             ("list - pods - -", false),
+            ("watch - pods a p", true),
+            ("watch - pods a q", false),
             ("get - pods a p", true),
             ("get - pods a q", false),
             ("get - secrets a s", true),
             ("get - secrets a t", false),
             ("list - secrets a -", false),
+            ("list - secrets a s", true),
+            ("list - secrets - s", false),
+            ("delete - secrets a s", false),
+            ("get - nodes/status n1 -", false),
             ("update coordination.k8s.io leases kube-node-lease n1", true),
             ("update coordination.k8s.io leases kube-node-lease n2", false),
             ("create coordination.k8s.io leases default -", false),
@@ -307,11 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn half_a_node_is_no_node() {
+        let half = User::authenticated("system:node:", ["system:nodes".to_string()]);
+        let action = ResourceAction { verb: "list", resource: "nodes", ..Default::default() };
+        let why = "unknown node for user \"system:node:\"".to_string();
+        assert_eq!(decide(&half, Action::Resource(action), &OnePod), Decision::Denied(why));
+    }
+
+    #[test]
     fn a_join_token_asks_for_a_certificate_and_sees_only_its_own_request() {
         let joining = User::authenticated("system:bootstrap:abcdef", ["system:bootstrappers".to_string()]);
         for (words, expected) in [
             ("create certificates.k8s.io certificatesigningrequests - -", true),
-            ("create certificates.k8s.io certificatesigningrequests/nodeclient - -", true),
             ("create certificates.k8s.io certificatesigningrequests/selfnodeclient - -", false),
             ("get certificates.k8s.io certificatesigningrequests - mine", true),
             ("get certificates.k8s.io certificatesigningrequests - other", false),

@@ -65,6 +65,7 @@ fn access(call: &Call<'_>, user: &User, review: &Value) -> Result<Value, ApiErro
     let (verb, group, plural) = (text(resource, "verb"), text(resource, "group"), text(resource, "resource"));
     let (subresource, namespace, name) =
         (text(resource, "subresource"), text(resource, "namespace"), text(resource, "name"));
+    let of_node = selected_node(&resource["fieldSelector"]);
     let (path_verb, path_text) = (text(path, "verb"), text(path, "path"));
     let action = match (resource.is_object(), path.is_object()) {
         (true, false) => Action::Resource(ResourceAction {
@@ -74,7 +75,7 @@ fn access(call: &Call<'_>, user: &User, review: &Value) -> Result<Value, ApiErro
             subresource: &subresource,
             namespace: &namespace,
             name: &name,
-            of_node: "",
+            of_node: &of_node,
         }),
         (false, true) => Action::Path { verb: &path_verb, path: &path_text },
         (both, _) => {
@@ -93,6 +94,18 @@ fn access(call: &Call<'_>, user: &User, review: &Value) -> Result<Value, ApiErro
         Decision::Denied(reason) if reason.is_empty() => json!({"allowed": false}),
         Decision::Denied(reason) => json!({"allowed": false, "reason": reason}),
     })
+}
+
+/// The node that the asked list or watch would select by (7.5.2).
+fn selected_node(selector: &Value) -> String {
+    let requirements = selector["requirements"].as_array().into_iter().flatten();
+    let exact = |requirement: &&Value| {
+        requirement["key"] == "spec.nodeName"
+            && requirement["operator"] == "In"
+            && requirement["values"].as_array().is_some_and(|values| values.len() == 1)
+    };
+    let found = requirements.into_iter().find(exact);
+    found.and_then(|requirement| requirement["values"][0].as_str()).unwrap_or_default().to_string()
 }
 
 fn broken(call: &Call<'_>, errors: Vec<FieldError>) -> ApiError {

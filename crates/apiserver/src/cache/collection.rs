@@ -7,7 +7,7 @@
 use super::item::{Aim, Filter, Item};
 use super::ring::{Event, Ring};
 use crate::resources::Kind;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use store::Revision;
@@ -30,6 +30,8 @@ pub struct Collection {
 
 struct State {
     items: BTreeMap<Arc<str>, Arc<Item>>,
+    /// Keys of the pods of each node.
+    by_node: BTreeMap<String, BTreeSet<Arc<str>>>,
     ring: Ring,
     /// Everything up to here is in `items`.
     revision: Revision,
@@ -71,15 +73,19 @@ pub struct Snapshot {
 impl Collection {
     /// A collection with what a list at `revision` found.
     pub fn new(kind: &'static Kind, items: Vec<Item>, revision: Revision) -> Self {
-        let items = items.into_iter().map(|item| (item.key.clone(), Arc::new(item))).collect();
-        let state = State {
-            items,
+        let items: BTreeMap<Arc<str>, Arc<Item>> =
+            items.into_iter().map(|item| (item.key.clone(), Arc::new(item))).collect();
+        let mut state = State {
+            by_node: BTreeMap::new(),
+            items: BTreeMap::new(),
             ring: Ring::new(revision),
             revision,
             next_watcher: 0,
             broad: BTreeMap::new(),
             narrow: BTreeMap::new(),
         };
+        items.values().for_each(|item| state.place(None, Some(item.as_ref())));
+        state.items = items;
         let prefix = crate::encode::prefix(kind);
         Self { kind, prefix, state: RwLock::new(state) }
     }
@@ -97,6 +103,7 @@ impl Collection {
             if item.is_none() && previous.is_none() {
                 continue;
             }
+            state.place(previous.as_deref(), item.as_deref());
             let event = Arc::new(Event { revision, item, previous, wire: Default::default() });
             state.tell_narrow(&event);
             state.ring.push(event, now);
@@ -108,6 +115,13 @@ impl Collection {
     /// One object.
     pub fn get(&self, key: &str) -> Option<Arc<Item>> {
         self.read().items.get(key).cloned()
+    }
+
+    /// The pods of a node.
+    pub fn of_node(&self, node: &str) -> Vec<Arc<Item>> {
+        let state = self.read();
+        let keys = state.by_node.get(node).into_iter().flatten();
+        keys.filter_map(|key| state.items.get(key)).cloned().collect()
     }
 
     /// How many objects there are.
@@ -191,6 +205,10 @@ impl Collection {
             let item = state.items.get(key.as_str()).filter(|item| filter.matches(item));
             return item.cloned().into_iter().collect();
         }
+        if let Some(keys) = filter.exact("spec.nodeName").map(|node| state.by_node.get(node)) {
+            let here = keys.into_iter().flatten().filter_map(|key| state.items.get(key));
+            return here.filter(|item| filter.matches(item)).cloned().collect();
+        }
         let start = match &filter.namespace {
             Some(namespace) if self.kind.namespaced => format!("{}{namespace}/", self.prefix),
             _ => self.prefix.clone(),
@@ -210,6 +228,24 @@ impl Collection {
 }
 
 impl State {
+    /// Keeps the index of nodes when an item comes, changes or goes.
+    fn place(&mut self, before: Option<&Item>, now: Option<&Item>) {
+        let node = |item: Option<&Item>| item.map(|item| item.field("spec.nodeName").to_string());
+        let (from, to) = (node(before).unwrap_or_default(), node(now).unwrap_or_default());
+        if from == to {
+            return;
+        }
+        if let (Some(item), Some(keys)) = (before, self.by_node.get_mut(&from)) {
+            keys.remove(&item.key);
+            if keys.is_empty() {
+                self.by_node.remove(&from);
+            }
+        }
+        if let Some(item) = now.filter(|_| !to.is_empty()) {
+            self.by_node.entry(to).or_default().insert(item.key.clone());
+        }
+    }
+
     fn tell_narrow(&self, event: &Arc<Event>) {
         if self.narrow.is_empty() {
             return;
@@ -365,6 +401,28 @@ mod tests {
         drop(n1);
         drop(one);
         assert!(pods.read().narrow.is_empty());
+    }
+
+    #[test]
+    fn the_pods_of_a_node_are_known_as_they_come_and_go() {
+        let known = Arc::new(Collection::new(
+            find("", "v1", "pods").unwrap(),
+            pod("p", "n1", 1).2.into_iter().collect(),
+            1,
+        ));
+        let names = |node: &str| {
+            let listed = known.select(&filter(&format!("spec.nodeName={node}"))).items;
+            let found = known.of_node(node);
+            assert!(listed.iter().map(|item| &item.key).eq(found.iter().map(|item| &item.key)));
+            found.iter().map(|item| item.name.clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!([names("n1"), names("n2")], ["p", ""]);
+        known.apply(vec![pod("q", "", 2), pod("q", "n1", 3), pod("r", "n2", 4)], 4);
+        assert_eq!([names("n1"), names("n2")], ["p q", "r"]);
+        let (gone, ..) = pod("p", "", 0);
+        known.apply(vec![(gone, 5, None), pod("r", "n1", 6)], 6);
+        assert_eq!([names("n1"), names("n2")], ["q r", ""]);
+        assert_eq!(known.read().by_node.len(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The facts are read once when the object enters. Nothing decodes the bytes to filter or to send them.
 
 use crate::encode;
+use crate::graph::{self, Link};
 use crate::resources::Kind;
 use bytes::Bytes;
 use objects::selector::{FieldSelector, Selector};
@@ -32,6 +33,8 @@ pub struct Item {
     pub terminating: bool,
     /// Values of the kind's selectable fields, in the order of `Rules::selectable_fields`.
     pub fields: Vec<(&'static str, String)>,
+    /// What it refers to, for rights of nodes.
+    pub links: Box<[Link]>,
     /// When it was last written, as far as this process knows: for kinds that expire.
     pub touched: jiff::Timestamp,
 }
@@ -58,6 +61,7 @@ impl Item {
             labels: labels.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_string()))).collect(),
             terminating: metadata["deletionTimestamp"].is_string(),
             fields: paths.map(|path| (*path, kind.rules.field(&object, path))).collect(),
+            links: graph::links(kind, &object),
             touched: now.unwrap_or(created),
             key,
             revision,

@@ -4,6 +4,7 @@
 
 use super::update::{Write, rewrite};
 use super::{Call, create, delete, eviction, metadata};
+use crate::admission;
 use crate::decode;
 use crate::deletion::DeleteOptions;
 use crate::error::{ApiError, FieldError, ResourceName};
@@ -79,6 +80,7 @@ pub async fn evict(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
     let target = call.target;
     let found = call.server.read(call.kind, &target.namespace, &target.name).await?;
     let (pod, _) = found.ok_or_else(|| call.not_found())?;
+    admission::evict(call.user, &pod)?;
     eviction::permit(call, &pod, options.dry_run).await?;
     let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
         "message": "Eviction API: evicting"});

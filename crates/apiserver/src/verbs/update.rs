@@ -236,7 +236,7 @@ fn settle(call: &Call<'_>, part: Part, new: &mut Value, old: &Value) -> Result<(
         Part::Finalize | Part::Approval | Part::Own => Vec::new(),
     });
     call.check(new, &errors)?;
-    admission::update(call.server, call.user, kind, new, old)
+    admission::update(call, new, old)
 }
 
 /// The old object with one field of the new one.

@@ -17,3 +17,4 @@ mod people;
 mod real_client;
 mod rights;
 mod watches;
+mod who_may;
