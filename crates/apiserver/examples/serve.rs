@@ -23,6 +23,7 @@ async fn main() -> Result<(), Failure> {
         token_user: Arc::new(|token| (token == "alice-token").then(|| User::authenticated("alice", []))),
         agent_tls: None,
         ca_pem: authority.pem.clone(),
+        issuer: None,
         sources: Default::default(),
     };
     let server = ApiServer::open(Arc::new(store::memory::MemoryStore::new()), config).await?;

@@ -3,7 +3,6 @@
 //! The certificate has been verified by rustls against the client CA; here only its subject is read. A token
 //! that nobody knows is 401, no credential is `system:anonymous`.
 
-use crate::error::ApiError;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use std::collections::BTreeMap;
@@ -60,18 +59,26 @@ impl User {
     }
 }
 
-/// The user of a request on a connection with this certificate user.
-pub fn user(certificate: Option<&User>, headers: &HeaderMap, tokens: &TokenUser) -> Result<User, ApiError> {
-    if let Some(user) = certificate {
-        return Ok(user.clone());
-    }
-    match bearer(headers) {
-        Some(token) => tokens(token).map(known).ok_or_else(ApiError::unauthorized),
-        None => Ok(User::anonymous()),
+/// What a client shows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Credential<'a> {
+    /// It is known already: by its certificate, or because it shows nothing.
+    User(User),
+    /// A bearer token.
+    Token(&'a str),
+}
+
+/// The credential of a request on a connection with this certificate user.
+pub fn credential<'a>(certificate: Option<&User>, headers: &'a HeaderMap) -> Credential<'a> {
+    match (certificate, bearer(headers)) {
+        (Some(user), _) => Credential::User(user.clone()),
+        (None, Some(token)) => Credential::Token(token),
+        (None, None) => Credential::User(User::anonymous()),
     }
 }
 
-fn known(user: User) -> User {
+/// A token's user is authenticated, whatever else the configuration says of it.
+pub(crate) fn known(user: User) -> User {
     let User { name, uid, groups, extra } = user;
     User { uid, extra, ..User::authenticated(name, groups) }
 }
@@ -97,27 +104,19 @@ mod tests {
 
     #[test]
     fn a_request_is_its_certificate_then_its_token_then_anonymous() {
-        let tokens: TokenUser = Arc::new(|token| {
-            (token == "good").then(|| User {
-                name: "alice".into(),
-                groups: vec!["devs".into()],
-                ..User::default()
-            })
-        });
-        let check = |certificate: Option<User>, header: &str, expected: Result<&str, u16>| {
+        let check = |certificate: Option<User>, header: &str, expected: Credential<'_>| {
             let mut headers = HeaderMap::new();
             if !header.is_empty() {
                 headers.insert(AUTHORIZATION, header.parse().unwrap());
             }
-            let found = user(certificate.as_ref(), &headers, &tokens);
-            assert_eq!(found.as_ref().map(|u| u.name.as_str()).map_err(|e| e.code), expected, "{header}");
+            assert_eq!(credential(certificate.as_ref(), &headers), expected, "{header}");
         };
-        check(Some(User::authenticated("bob", [])), "Bearer bad", Ok("bob"));
-        check(None, "Bearer good", Ok("alice"));
-        check(None, "bearer good", Ok("alice"));
-        check(None, "Bearer bad", Err(401));
-        check(None, "Basic Zm9v", Ok(ANONYMOUS));
-        check(None, "", Ok(ANONYMOUS));
+        let bob = || User::authenticated("bob", []);
+        check(Some(bob()), "Bearer bad", Credential::User(bob()));
+        check(None, "Bearer good", Credential::Token("good"));
+        check(None, "bearer good", Credential::Token("good"));
+        check(None, "Basic Zm9v", Credential::User(User::anonymous()));
+        check(None, "", Credential::User(User::anonymous()));
     }
 
     #[test]

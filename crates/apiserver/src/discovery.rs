@@ -31,9 +31,9 @@ pub fn root() -> Reply {
             paths.push(format!("/apis/{group}/{version}"));
         }
     }
-    for path in ["/everynode/ca", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"] {
-        paths.push(path.to_string());
-    }
+    let others = ["/everynode/ca", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"];
+    let issuer = ["/.well-known/openid-configuration", "/openid/v1/jwks"];
+    paths.extend(others.into_iter().chain(issuer).map(str::to_string));
     paths.sort();
     paths.dedup();
     reply::json_value(200, &json!({ "paths": paths }))

@@ -3,7 +3,7 @@
 //! Order: route, authenticate, authorize, then read the body, so that nobody unknown makes us read megabytes. Every answer
 //! passes [`finished`] and the access log, which has no query values and no headers.
 
-use crate::authn::{self, MASTERS, User};
+use crate::authn::{self, Credential, MASTERS, User};
 use crate::authz::{self, Action, ResourceAction};
 use crate::decode::MAX_BODY_BYTES;
 use crate::error::ApiError;
@@ -11,8 +11,10 @@ use crate::finish::finished;
 use crate::options::ListOptions;
 use crate::reply::{self, Reply};
 use crate::request::{Request, Route, Target, Verb};
+use crate::service_accounts::check::NoUser;
+use crate::service_accounts::discovery as issuer;
 use crate::verbs::{self, Call};
-use crate::{ApiServer, Inner, discovery, health, impersonation, resources, reviews};
+use crate::{ApiServer, Inner, bearer, discovery, health, impersonation, resources, reviews};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method};
@@ -37,12 +39,16 @@ pub enum Identity {
 #[derive(Clone)]
 pub struct UserService {
     server: ApiServer,
-    user: User,
+    identity: Identity,
 }
 
 impl UserService {
     pub(crate) fn new(server: ApiServer, user: User) -> Self {
-        Self { server, user }
+        Self { server, identity: Identity::Known(user) }
+    }
+
+    pub(crate) fn stranger(server: ApiServer) -> Self {
+        Self { server, identity: Identity::Connection(None) }
     }
 }
 
@@ -60,8 +66,8 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let Self { server, user } = self.clone();
-        Box::pin(async move { Ok(handle(&server, Identity::Known(user), request).await) })
+        let Self { server, identity } = self.clone();
+        Box::pin(async move { Ok(handle(&server, identity, request).await) })
     }
 }
 
@@ -103,9 +109,10 @@ where
 {
     let user = match identity {
         Identity::Known(user) => user,
-        Identity::Connection(certificate) => {
-            authn::user(certificate.as_ref(), headers, &server.config.token_user)?
-        }
+        Identity::Connection(certificate) => match authn::credential(certificate.as_ref(), headers) {
+            Credential::User(user) => user,
+            Credential::Token(token) => of_token(server, token).await?,
+        },
     };
     let user = impersonation::user(server, user, headers).await?;
     authorize(server, &user, request).await?;
@@ -116,6 +123,18 @@ where
                 return Err(ApiError::method_not_allowed());
             }
             path(server, request, route, headers).await
+        }
+    }
+}
+
+/// The user of a bearer token; the reason of a refusal is for the log alone (7.1.2).
+async fn of_token(server: &Inner, token: &str) -> Result<User, ApiError> {
+    match bearer::user(server, token, &bearer::audiences(server)).await {
+        Ok(known) => Ok(known.user),
+        Err(NoUser::Failed(error)) => Err(error),
+        Err(NoUser::Refused(why)) => {
+            tracing::debug!(target: "access", %why, "a token is not believed");
+            Err(ApiError::unauthorized())
         }
     }
 }
@@ -140,7 +159,11 @@ where
     let call = Call { server, kind, target, request, headers, user };
     call.exists(request.verb())?;
     let body = read_body(body).await?;
-    if reviews::is_review(kind) { reviews::answer(&call, &body) } else { verbs::answer(&call, body).await }
+    if reviews::is_review(kind) {
+        reviews::answer(&call, &body).await
+    } else {
+        verbs::answer(&call, body).await
+    }
 }
 
 async fn path(
@@ -157,6 +180,8 @@ async fn path(
         }
         Route::Metrics => Ok(health::metrics(server)),
         Route::Authority => Ok(reply::with_type(200, "application/x-pem-file", server.config.ca_pem.clone())),
+        Route::IssuerConfiguration => Ok(issuer::configuration(server)),
+        Route::IssuerKeys => Ok(issuer::keys(server)),
         Route::CoreVersions | Route::Groups | Route::Group(_) | Route::Resources { .. } => {
             discovery::answer(server, route, headers)
         }

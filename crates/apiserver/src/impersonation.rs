@@ -8,6 +8,7 @@ use crate::authn::{self, User};
 use crate::authz::{self, Action, ResourceAction};
 use crate::error::ApiError;
 use crate::request::percent_decoded;
+use crate::service_accounts::{groups, of_user};
 use http::HeaderMap;
 
 const EXTRA: &str = "impersonate-extra-";
@@ -25,7 +26,7 @@ pub async fn user(server: &Inner, user: User, headers: &HeaderMap) -> Result<Use
         let asked = ResourceAction { verb, group, resource, subresource, namespace, name, of_node: "" };
         authz::require(&user, Action::Resource(asked), server)
     };
-    match account(&wanted.name) {
+    match of_user(&wanted.name) {
         Some((namespace, name)) => check("", "serviceaccounts", "", namespace, name)?,
         None => check("", "users", "", "", &wanted.name)?,
     }
@@ -64,19 +65,14 @@ fn wanted(headers: &HeaderMap) -> Result<Option<User>, ApiError> {
     }
 }
 
-/// Namespace and name of a service account's user.
-fn account(user: &str) -> Option<(&str, &str)> {
-    user.strip_prefix("system:serviceaccount:")?.split_once(':')
-}
-
 /// Adds the groups that follow from a name.
 fn complete(mut user: User) -> User {
     if user.name == authn::ANONYMOUS {
         user.groups.push(authn::UNAUTHENTICATED.to_string());
         return user;
     }
-    if let (true, Some((namespace, _))) = (user.groups.is_empty(), account(&user.name)) {
-        user.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
+    if let (true, Some((namespace, _))) = (user.groups.is_empty(), of_user(&user.name)) {
+        user.groups = groups(namespace).into();
     }
     let User { name, uid, groups, extra } = user;
     User { uid, extra, ..User::authenticated(name, groups) }

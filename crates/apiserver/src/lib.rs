@@ -10,6 +10,7 @@ mod addresses;
 mod admission;
 pub mod authn;
 pub mod authz;
+mod bearer;
 mod bootstrap;
 mod cache;
 mod chance;
@@ -37,6 +38,7 @@ mod reviews;
 mod rights;
 pub mod schema;
 mod serve;
+pub mod service_accounts;
 mod upkeep;
 mod verbs;
 mod watch;
@@ -70,6 +72,8 @@ pub struct Config {
     pub agent_tls: Option<Arc<rustls::ClientConfig>>,
     /// The cluster's certificate authority, PEM.
     pub ca_pem: String,
+    /// Who issues tokens for service accounts; without it there are none.
+    pub issuer: Option<Arc<service_accounts::Issuer>>,
     /// Its clock and its chance.
     pub sources: Sources,
 }
@@ -150,6 +154,11 @@ impl ApiServer {
     /// The server as one user sees it: a tower service for `kube::Client::new`, with no socket between.
     pub fn as_user(&self, user: User) -> UserService {
         UserService::new(self.clone(), user)
+    }
+
+    /// The server as a connection without a certificate sees it: who it is, its token says.
+    pub fn as_stranger(&self) -> UserService {
+        UserService::stranger(self.clone())
     }
 
     /// Ends all watches and the background work.

@@ -38,6 +38,10 @@ pub enum Route {
     Metrics,
     /// `/everynode/ca`: the certificate authority, for a joining node.
     Authority,
+    /// `/.well-known/openid-configuration`: who issues tokens here.
+    IssuerConfiguration,
+    /// `/openid/v1/jwks`: with which keys.
+    IssuerKeys,
     /// `/api`.
     CoreVersions,
     /// `/apis`.
@@ -159,6 +163,8 @@ fn route(path: &str) -> Route {
         ("readyz", checks) => health("readyz", checks),
         ("metrics", []) => Route::Metrics,
         ("everynode", ["ca"]) => Route::Authority,
+        (".well-known", ["openid-configuration"]) => Route::IssuerConfiguration,
+        ("openid", ["v1", "jwks"]) => Route::IssuerKeys,
         ("openapi", ["v3", rest @ ..]) => Route::OpenApi(rest.join("/")),
         ("api", []) => Route::CoreVersions,
         ("api", [version]) => Route::Resources { group: String::new(), version: version.to_string() },
@@ -256,6 +262,8 @@ mod tests {
         );
         check("/apis/apps/", Route::Group("apps".into()));
         check("/livez/ping", Route::Health { endpoint: "livez", check: Some("ping".into()) });
+        check("/.well-known/openid-configuration", Route::IssuerConfiguration);
+        check("/openid/v1/jwks", Route::IssuerKeys);
         check("/nothing", Route::Unknown);
         check("/", Route::Root);
     }

@@ -5,12 +5,15 @@
 
 use crate::authn::{MASTERS, User};
 use crate::authz::{self, Action, Decision, ResourceAction};
+use crate::bearer;
 use crate::decode::{self, FieldValidation};
 use crate::error::{ApiError, FieldError};
 use crate::rbac::Rule;
 use crate::reply::{self, Reply};
 use crate::resources::Kind;
 use crate::rights;
+use crate::service_accounts::check::NoUser;
+use crate::service_accounts::claims::Refusal;
 use crate::verbs::{Call, create};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -21,7 +24,7 @@ pub fn is_review(kind: &Kind) -> bool {
 }
 
 /// Answers a review.
-pub fn answer(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
+pub async fn answer(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
     let decoded = decode::body(call.header("content-type"), body, call.kind, FieldValidation::Warn)?;
     let mut review = decoded.object;
     review["status"] = match call.kind.kind {
@@ -30,7 +33,7 @@ pub fn answer(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
             crate::verbs::metadata::set(&mut review, "creationTimestamp", now.into());
             json!({ "userInfo": user_info(call.user) })
         }
-        "TokenReview" => token(call, &review["spec"]),
+        "TokenReview" => token(call, &review["spec"]).await?,
         "SelfSubjectRulesReview" => rules(call, &review["spec"])?,
         "SelfSubjectAccessReview" => access(call, call.user, &review)?,
         "LocalSubjectAccessReview" => {
@@ -130,14 +133,31 @@ fn rules(call: &Call<'_>, spec: &Value) -> Result<Value, ApiError> {
         "nonResourceRules": json(&paths)}))
 }
 
-/// An unknown token is an answer, not an error (7.1.5).
-fn token(call: &Call<'_>, spec: &Value) -> Value {
+/// An unknown token is an answer, not an error (7.1.5). Of the reviewed audiences at least one must be the token's.
+async fn token(call: &Call<'_>, spec: &Value) -> Result<Value, ApiError> {
     let token = spec["token"].as_str().unwrap_or_default();
-    match (call.server.config.token_user)(token) {
-        Some(user) => {
-            json!({"authenticated": true, "user": user_info(&user), "audiences": spec["audiences"]})
+    if token.is_empty() {
+        return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
+    }
+    let mut audiences: Vec<String> = strings(&spec["audiences"]).map(str::to_string).collect();
+    if audiences.is_empty() {
+        audiences = bearer::audiences(call.server);
+    }
+    match bearer::user(call.server, token, &audiences).await {
+        Ok(known) => {
+            let user = user_info(&known.user);
+            Ok(json!({"authenticated": true, "user": user, "audiences": known.audiences}))
         }
-        None => json!({"user": {}, "error": "invalid bearer token"}),
+        Err(NoUser::Failed(error)) => Err(error),
+        Err(NoUser::Refused(why)) => Ok(json!({"user": {}, "error": refusal(&why)})),
+    }
+}
+
+/// The first words are those of every authenticator that does not know the token.
+fn refusal(why: &Refusal) -> String {
+    match why {
+        Refusal::Unknown => why.to_string(),
+        why => format!("[{}, {why}]", Refusal::Unknown),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::error::ApiError;
 use crate::reply::{self, Reply};
 use crate::request::{Request, Target, Verb};
 use crate::resources::Kind;
+use crate::service_accounts::request;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
@@ -64,6 +65,7 @@ pub async fn answer(call: &Call<'_>, body: Bytes) -> Result<Reply, ApiError> {
         ("status" | "approval" | "ephemeralcontainers", Verb::Get) => read::get(call).await,
         ("binding", Verb::Create) => pods::bind(call, &body).await,
         ("eviction", Verb::Create) => pods::evict(call, &body).await,
+        ("token", Verb::Create) => request::answer(call, &body).await,
         ("log", Verb::Get) => crate::node_proxy::logs(call).await,
         ("proxy", Verb::Get) if call.kind.plural == "nodes" => crate::node_proxy::node(call).await,
         ("exec" | "attach" | "portforward", _) => Err(not_yet(&call.target.subresource)),

@@ -26,6 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         token_user: Arc::new(|_| None),
         agent_tls: None,
         ca_pem: String::new(),
+        issuer: None,
         sources: Default::default(),
     };
     let server = ApiServer::open(Arc::new(MemoryStore::new()), config).await?;

@@ -54,6 +54,8 @@ pub struct Server {
     pub names: BTreeSet<String>,
     /// See `names`.
     pub addresses: BTreeSet<IpAddr>,
+    /// `iss` of service accounts' tokens; none: Kubernetes' usual.
+    pub issuer: Option<String>,
     /// The loops that run in it.
     pub loops: BTreeSet<Loop>,
     /// How long a silent node counts as ready, in seconds; none: Kubernetes' 40.
@@ -142,6 +144,15 @@ pub fn a_loop(name: &str) -> Result<Loop, String> {
         let names: Vec<&str> = Loop::ALL.iter().map(|which| which.name()).collect();
         format!("there is no loop {name:?}; there are {}", names.join(", "))
     })
+}
+
+/// An issuer of tokens: verifiers look for its documents below this URL.
+pub fn issuer(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+    match host.is_some_and(|host| !host.is_empty()) && !text.contains(['?', '#']) {
+        true => Ok(text.into()),
+        false => Err(format!("{text:?} is not https://HOST or https://HOST/PATH")),
+    }
 }
 
 /// `key=value`.

@@ -5,9 +5,11 @@
 //! 3. A certificate is made anew when it is missing, has used four fifths of its life, or says something else than what
 //!    is asked for now (another address); otherwise the one on disk is used.
 //! 4. Only hashes of join tokens are kept ([`tokens`]).
+//! 5. Tokens of service accounts are signed with a key of their own ([`account_keys`]).
 //!
 //! Kubernetes: kubeadm, app/phases/certs.
 
+pub mod account_keys;
 pub mod kubeconfig;
 pub mod serving;
 pub mod tokens;

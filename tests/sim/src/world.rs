@@ -104,6 +104,7 @@ async fn open(store: Arc<dyn Store>) -> Result<ApiServer> {
         token_user: Arc::new(|_| None),
         agent_tls: None,
         ca_pem: String::new(),
+        issuer: None,
         sources: Sources { now: clock::of_server, chance: chance::of_server },
     };
     ApiServer::open(store, config).await.context("the API server")

@@ -25,6 +25,12 @@ const EVERYTHING: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const REQUESTS: &str = "certificatesigningrequests";
 const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/version/"];
+const ISSUER: &[&str] = &[
+    "/.well-known/openid-configuration",
+    "/.well-known/openid-configuration/",
+    "/openid/v1/jwks",
+    "/openid/v1/jwks/",
+];
 const LOOK_AROUND: &[&str] = &[
     "/api",
     "/api/*",
@@ -183,6 +189,10 @@ pub fn roles() -> Vec<Value> {
         role("system:discovery", json!([{"nonResourceURLs": LOOK_AROUND, "verbs": ["get"]}])),
         role("system:public-info-viewer", json!([{"nonResourceURLs": PUBLIC, "verbs": ["get"]}])),
         role(
+            "system:service-account-issuer-discovery",
+            json!([{"nonResourceURLs": ISSUER, "verbs": ["get"]}]),
+        ),
+        role(
             "system:monitoring",
             json!([{"verbs": ["get"],
             "nonResourceURLs": ["/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis",
@@ -213,6 +223,7 @@ pub fn bindings() -> Vec<Value> {
         binding("system:basic-user", &[AUTHENTICATED]),
         binding("system:discovery", &[AUTHENTICATED]),
         binding("system:public-info-viewer", &[AUTHENTICATED, UNAUTHENTICATED]),
+        binding("system:service-account-issuer-discovery", &["system:serviceaccounts"]),
         binding("system:monitoring", &["system:monitoring"]),
         binding("system:node", &[]),
         // Who joins sees its own request only, and that no role can say: `authz` decides it.

@@ -1,11 +1,11 @@
 //! ServiceAccounts: who a pod is. There is nothing to default and nothing but the name to check.
 //!
-//! `serviceaccounts/token` is not served: there is no signer of tokens yet.
+//! `serviceaccounts/token` is answered by [`crate::service_accounts::request`].
 //! Kubernetes: `registry/core/serviceaccount`.
 
 use super::cells::{self, AGE, NAME, column};
 use super::fields::items;
-use super::{Column, Kind, ORDINARY, PLAIN, Row, Rules, Traits};
+use super::{Column, Kind, ORDINARY, PLAIN, Row, Rules, Subresource, Traits};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -15,6 +15,13 @@ pub const KIND: Kind = Kind {
     plural: "serviceaccounts",
     singular: "serviceaccount",
     short_names: &["sa"],
+    subresources: &[Subresource {
+        name: "token",
+        group: "authentication.k8s.io",
+        version: "v1",
+        kind: "TokenRequest",
+        verbs: &["create"],
+    }],
     traits: Traits { delete_returns_object: true, ..PLAIN },
     rules: &ServiceAccounts,
     ..ORDINARY

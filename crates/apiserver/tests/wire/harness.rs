@@ -29,6 +29,15 @@ pub struct Answer {
 }
 
 impl Answer {
+    async fn read(response: http::Response<apiserver::reply::Body>) -> Self {
+        let (head, body) = response.into_parts();
+        let bytes =
+            tokio::time::timeout(PATIENCE, body.collect()).await.expect("the body ends").unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        Self { code: head.status.as_u16(), headers: head.headers, text, json }
+    }
+
     pub fn message(&self) -> &str {
         self.json["message"].as_str().unwrap_or_default()
     }
@@ -52,6 +61,7 @@ pub fn config() -> Config {
         }),
         agent_tls: None,
         ca_pem: "-----BEGIN CERTIFICATE-----\n".to_string(),
+        issuer: None,
         sources: Default::default(),
     }
 }
@@ -86,23 +96,19 @@ impl Harness {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> http::Response<apiserver::reply::Body> {
-        let (method, uri) = call.split_once(' ').unwrap();
-        let mut request = Request::builder().method(method).uri(uri);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let service = self.server.as_user(self.user.clone());
-        service.oneshot(request.body(Full::new(body)).unwrap()).await.unwrap()
+        let request = request(call, headers, body);
+        self.server.as_user(self.user.clone()).oneshot(request).await.unwrap()
+    }
+
+    /// One call of somebody without a certificate; who it is, the headers say.
+    pub async fn stranger(&self, call: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let request = request(call, headers, body.into());
+        Answer::read(self.server.as_stranger().oneshot(request).await.unwrap()).await
     }
 
     /// One call with any body.
     pub async fn raw(&self, call: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
-        let (head, body) = self.begin(call, headers, body.into()).await.into_parts();
-        let bytes =
-            tokio::time::timeout(PATIENCE, body.collect()).await.expect("the body ends").unwrap().to_bytes();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let json = serde_json::from_str(&text).unwrap_or_default();
-        Answer { code: head.status.as_u16(), headers: head.headers, text, json }
+        Answer::read(self.begin(call, headers, body.into()).await).await
     }
 
     /// One call with a JSON body; null sends none.
@@ -130,6 +136,15 @@ impl Harness {
         assert_eq!(response.status(), 200);
         Lines { body: response.into_body(), rest: String::new() }
     }
+}
+
+fn request(call: &str, headers: &[(&str, &str)], body: Bytes) -> Request<Full<Bytes>> {
+    let (method, uri) = call.split_once(' ').unwrap();
+    let mut request = Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(body)).unwrap()
 }
 
 /// The lines of a stream.

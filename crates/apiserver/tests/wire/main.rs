@@ -16,5 +16,6 @@ mod objects;
 mod people;
 mod real_client;
 mod rights;
+mod tokens;
 mod watches;
 mod who_may;

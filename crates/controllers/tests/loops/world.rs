@@ -116,6 +116,7 @@ impl World {
             token_user: Arc::new(|_| None),
             agent_tls: None,
             ca_pem: authority.certificate.clone(),
+            issuer: None,
             sources: Default::default(),
         };
         let server = ApiServer::open(Arc::new(MemoryStore::new()), server_config).await.unwrap();

@@ -23,6 +23,10 @@ pub struct Flags {
     /// A further name or address for the server's certificate; may be given several times.
     #[arg(long = "san", value_name = "NAME|ADDRESS")]
     names: Vec<String>,
+    /// The issuer that tokens of service accounts name, an https URL where others may check them
+    /// [default: https://kubernetes.default.svc.cluster.local].
+    #[arg(long, env = "EVERYNODE_SERVICE_ACCOUNT_ISSUER", value_name = "URL", value_parser = config::issuer)]
+    service_account_issuer: Option<String>,
     /// Leave out a loop, for example `daemonsets` where `everynode controller` runs it; may be given several times.
     #[arg(long, value_name = "LOOP", value_parser = config::a_loop)]
     without_loop: Vec<Loop>,
@@ -48,6 +52,7 @@ impl Flags {
             listen: self.listen,
             names,
             addresses,
+            issuer: self.service_account_issuer,
             loops: Loop::ALL.into_iter().filter(|which| !self.without_loop.contains(which)).collect(),
             node_grace: self.node_grace,
         }
@@ -97,6 +102,7 @@ mod tests {
         assert_eq!(config.loops.len(), Loop::ALL.len() - 2);
         assert!(parse("--without-loop nothing").unwrap_err().contains("--without-loop"));
         assert!(parse("--listen 6443").unwrap_err().contains("--listen"));
+        assert!(parse("--service-account-issuer me").unwrap_err().contains("https://"));
         assert!(parse("--node-grace 0").unwrap_err().contains("--node-grace"));
     }
 }

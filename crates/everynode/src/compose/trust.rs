@@ -1,11 +1,12 @@
 //! How the server shows who it is, and whom it lets in.
 //!
-//! Client certificates and join tokens; nothing else. Opening writes the administrator's kubeconfig.
+//! Client certificates, join tokens and tokens of service accounts; nothing else. Opening writes the administrator's kubeconfig.
 
 use crate::config;
 use crate::pki::tokens::Tokens;
-use crate::pki::{self, Authority, Leaf, Usage, kubeconfig, serving};
+use crate::pki::{self, Authority, Leaf, Usage, account_keys, kubeconfig, serving};
 use anyhow::Result;
+use apiserver::service_accounts::{DEFAULT_ISSUER, Issuer};
 use apiserver::{Config, TokenUser, User};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -37,6 +38,7 @@ pub struct Trust {
     leaf: Leaf,
     shown: Arc<serving::Current>,
     tls: Arc<rustls::ServerConfig>,
+    issuer: Arc<Issuer>,
 }
 
 impl Trust {
@@ -51,7 +53,9 @@ impl Trust {
         let text = kubeconfig::text(&format!("https://{client_side}"), authority.certificate_pem(), &admin);
         pki::write_private(&data_dir.join("kubeconfig"), &text)?;
         tracing::info!(sha256 = authority.fingerprint(), "the certificate authority of this cluster");
-        Ok(Self { authority, dir, leaf, shown, tls })
+        let url = config.issuer.as_deref().unwrap_or(DEFAULT_ISSUER);
+        let issuer = Arc::new(Issuer::new(url, account_keys::open(&dir)?));
+        Ok(Self { authority, dir, leaf, shown, tls, issuer })
     }
 
     /// The certificate authority.
@@ -74,6 +78,7 @@ impl Trust {
             token_user: joining(Tokens::new(&self.dir)),
             agent_tls: Some(serving::agent_client(&self.authority, &to_agents)?),
             ca_pem: self.authority.certificate_pem().to_string(),
+            issuer: Some(self.issuer.clone()),
             sources: Default::default(),
         })
     }

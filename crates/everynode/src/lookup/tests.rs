@@ -19,6 +19,7 @@ async fn open() -> ApiServer {
         token_user: Arc::new(|_| None),
         agent_tls: None,
         ca_pem: String::new(),
+        issuer: None,
         sources: Default::default(),
     };
     ApiServer::open(Arc::new(MemoryStore::new()), config).await.unwrap()
