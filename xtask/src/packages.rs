@@ -38,6 +38,7 @@ const TESTS: &[Package] = &[
     Package { name: "busybox-static", shows: Shows::Program("busybox") },
     Package { name: "curl", shows: Shows::Program("curl") },
     Package { name: "docker-registry", shows: Shows::Program("docker-registry") },
+    Package { name: "etcd-server", shows: Shows::Program("etcd") },
     Package { name: "procps", shows: Shows::Program("ps") },
 ];
 
@@ -77,9 +78,9 @@ fn install(names: &[&str]) -> Result<()> {
     let mut arguments = vec!["install", "--no-install-recommends"];
     arguments.extend(names);
     apt(&arguments)?;
-    // Debian starts its own containerd and registry; every node here brings its own.
-    for service in ["docker-registry"] {
-        if names.contains(&service) && on_path("systemctl") {
+    // Debian starts its own registry and etcd; every node and test here brings its own.
+    for (package, service) in [("docker-registry", "docker-registry"), ("etcd-server", "etcd")] {
+        if names.contains(&package) && on_path("systemctl") {
             let _ = Command::new("systemctl").args(["disable", "--now", service]).output();
         }
     }

@@ -235,17 +235,37 @@ impl Inner {
             store::Error::TooLarge { size, limit, .. } => {
                 ApiError::too_large(format!("the object has {size} bytes, the limit is {limit}"))
             }
-            store::Error::Full { .. } => {
+            store::Error::Full { .. } | store::Error::Exhausted { .. } => {
                 tracing::error!(%error, "a write was refused");
                 // No Retry-After: with it kubectl would say nothing for ten tries.
                 ApiError::plain(507, "InsufficientStorage", error.to_string())
+            }
+            store::Error::Unavailable { .. } => {
+                tracing::warn!(%error, "a request was refused");
+                // Nothing was written, so whoever asked may ask again, also with a write.
+                ApiError {
+                    retry_after: Some(1),
+                    ..ApiError::plain(503, "ServiceUnavailable", error.to_string())
+                }
+            }
+            store::Error::Unknown { .. } => {
+                tracing::warn!(%error, "the outcome of a write is unknown");
+                // No Retry-After: a client that repeats the write by itself might do it twice.
+                ApiError::plain(504, "Timeout", error.to_string())
             }
             error => self.broken("store".to_string(), &error),
         }
     }
 
     fn cache_error(&self, error: CacheError) -> ApiError {
-        self.broken("object cache".to_string(), &error)
+        match error {
+            CacheError::Store(error) => self.store_error(error),
+            error @ CacheError::Behind { .. } => {
+                tracing::warn!(%error, "a read was refused");
+                ApiError { retry_after: Some(1), ..ApiError::plain(504, "Timeout", error.to_string()) }
+            }
+            error => self.broken("object cache".to_string(), &error),
+        }
     }
 
     fn broken(&self, what: String, error: &(dyn std::error::Error + 'static)) -> ApiError {

@@ -6,11 +6,12 @@
 //! 3. A watch delivers every change of its prefix above its start, once and in order, or says
 //!    [`Error::Compacted`]; it never skips.
 //!
-//! Backends: [`memory`] for tests and simulation, [`sqlite`] embedded in the server. Both keep what they serve
-//! in a [`history::History`] and must pass the one suite in `conformance` (feature `conformance`).
-//! The trait is made so that etcd fits: a revision is known only after the write.
+//! Backends: [`memory`] for tests and simulation, [`sqlite`] embedded in the server, [`etcd`] behind several servers.
+//! The first two keep what they serve in a [`history::History`]. All pass the one suite in `conformance` and the check
+//! of recorded histories in `linear` (feature `conformance`).
 //! Kubernetes: staging/src/k8s.io/apiserver/pkg/storage/interfaces.go, and etcd's revisions below it.
 
+pub mod etcd;
 pub mod history;
 pub mod memory;
 pub mod sqlite;
@@ -18,6 +19,8 @@ pub mod watch;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "conformance")]
+pub mod linear;
 
 pub use watch::{Batch, Watch};
 
@@ -183,6 +186,24 @@ pub enum Error {
         /// The store's file.
         file: PathBuf,
         /// What happened, and what to do.
+        reason: Arc<str>,
+    },
+    /// Nobody is there to answer, or the one who is does not let us. Nothing was written.
+    #[error("the store does not answer; nothing was written: {reason}")]
+    Unavailable {
+        /// Who said what last.
+        reason: Arc<str>,
+    },
+    /// A write was sent and its answer is lost: it may have happened, or happen yet. Only a later read tells.
+    #[error("the answer of the store is lost; the write may have taken effect: {reason}")]
+    Unknown {
+        /// Who said what last.
+        reason: Arc<str>,
+    },
+    /// The store's own room is used up. Nothing was written.
+    #[error("{reason}")]
+    Exhausted {
+        /// Whose, and what to do.
         reason: Arc<str>,
     },
 }

@@ -1,7 +1,9 @@
-//! Both backends against the one suite.
+//! The backends that need nothing outside against the one suite; etcd is in `tests/etcd`.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use store::Store;
+use store::linear::workload::{Load, run};
 use store::memory::MemoryStore;
 use store::sqlite::SqliteStore;
 
@@ -36,5 +38,17 @@ impl Folders {
         let store = SqliteStore::open(&folder.path().join("store.db")).unwrap();
         self.0.lock().unwrap().push(folder);
         Arc::new(store)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_concurrent_clients_see_has_one_order() {
+    let folders = Folders::default();
+    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    for (seed, store) in [(1, memory), (2, folders.fresh())] {
+        let (time, pause) = (Duration::from_secs(20), Duration::ZERO);
+        let load = Load { clients: 12, keys: 3, time, calls_per_key: 1_000, pause, seed };
+        let summary = run(&[store], "", load).await;
+        assert!(summary.written > 300 && summary.lost == 0 && summary.refused == 0, "{summary:?}");
     }
 }
