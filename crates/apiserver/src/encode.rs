@@ -25,6 +25,11 @@ pub fn key(kind: &Kind, namespace: &str, name: &str) -> String {
     format!("{}{namespace}/{name}", prefix(kind))
 }
 
+/// Whether what lies at a key must not be readable on the disk: Secrets.
+pub fn is_confidential(key: &str) -> bool {
+    key.strip_prefix(ROOT).is_some_and(|rest| rest.starts_with("core/secrets/"))
+}
+
 /// `apps/v1`, or `v1` in the core group.
 pub fn api_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_string() } else { format!("{group}/{version}") }

@@ -5,6 +5,7 @@ pub mod controller;
 pub mod internal;
 pub mod node;
 pub mod rollout;
+pub mod rotate;
 pub mod server;
 mod target;
 pub mod token;

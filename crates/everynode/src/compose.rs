@@ -3,6 +3,7 @@
 //! Each function runs one process's components until `end` is ready or one of them fails; nothing is left running.
 
 mod nodes;
+pub mod sealing;
 mod trust;
 
 pub use nodes::{agent, fleet};
@@ -16,7 +17,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use store::sqlite::SqliteStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trust::Trust;
@@ -35,9 +35,9 @@ pub async fn server(
     let data_dir = crate::folder::open(&config.data_dir)?;
     let listeners = listen(&config.listen).await?;
     let (client_side, inner_side) = addresses(&listeners)?;
-    let store = Arc::new(open_store(&data_dir)?);
+    let sealed = sealing::open(&data_dir).await?;
     let trust = Trust::open(&data_dir, client_side, &config)?;
-    let server = ApiServer::open(store.clone(), trust.server_config(inner_side)?).await?;
+    let server = ApiServer::open(Arc::new(sealed.store.clone()), trust.server_config(inner_side)?).await?;
     let loops = trust.loops_config(config.node_grace)?;
     let client = loops_client(&server);
     ready(client_side);
@@ -56,7 +56,8 @@ pub async fn server(
         }),
         result = run_loops(client, config.loops, loops) => result,
         () = trust.renew() => Ok(()),
-        why = store.stopped() => Err(anyhow::anyhow!("the store cannot go on: {why}")),
+        () = sealed.follow() => Ok(()),
+        why = sealed.below.stopped() => Err(anyhow::anyhow!("the store cannot go on: {why}")),
     };
     closing.cancel();
     while serving.join_next().await.is_some() {}
@@ -137,12 +138,6 @@ fn addresses(listeners: &[TcpListener]) -> Result<(SocketAddr, SocketAddr)> {
         bail!("no address to listen on")
     };
     Ok((trust::reached(first.local_addr()?), trust::reached(last.local_addr()?)))
-}
-
-fn open_store(data_dir: &Path) -> Result<SqliteStore> {
-    let folder = data_dir.join("server");
-    crate::pki::private_dir(&folder)?;
-    Ok(SqliteStore::open(&folder.join("store.db"))?)
 }
 
 fn loops_user() -> User {

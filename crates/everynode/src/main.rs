@@ -50,6 +50,8 @@ enum Command {
     Rollout(cli::rollout::Flags),
     /// Print a token with which a machine may join, once.
     Token(cli::token::Flags),
+    /// Give the Secrets on the disk a new encryption key; a running server goes on.
+    RotateEncryptionKey(cli::rotate::Flags),
     /// Write the images that need no registry (hello and pause) as one OCI archive to standard output.
     Images,
     /// Print the version, and the Kubernetes version that the server reports.
@@ -93,6 +95,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Why(flags) => wait(cli::why::run(flags))?,
         Command::Rollout(flags) => wait(cli::rollout::run(flags))?,
         Command::Token(flags) => cli::token::run(&flags)?,
+        Command::RotateEncryptionKey(flags) => wait(cli::rotate::run(flags))?,
         Command::Images => std::io::stdout().write_all(&images::archive()?)?,
         Command::Version => {
             println!("everynode {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), objects::VERSION);

@@ -10,6 +10,7 @@
 //! Kubernetes: kubeadm, app/phases/certs.
 
 pub mod account_keys;
+pub mod encryption;
 pub mod kubeconfig;
 pub mod serving;
 pub mod tokens;

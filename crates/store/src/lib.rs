@@ -9,11 +9,13 @@
 //! Backends: [`memory`] for tests and simulation, [`sqlite`] embedded in the server, [`etcd`] behind several servers.
 //! The first two keep what they serve in a [`history::History`]. All pass the one suite in `conformance` and the check
 //! of recorded histories in `linear` (feature `conformance`).
+//! [`sealed`] goes over any of them and encrypts what is confidential.
 //! Kubernetes: staging/src/k8s.io/apiserver/pkg/storage/interfaces.go, and etcd's revisions below it.
 
 pub mod etcd;
 pub mod history;
 pub mod memory;
+pub mod sealed;
 pub mod sqlite;
 pub mod watch;
 
@@ -172,6 +174,14 @@ pub enum Error {
         size: usize,
         /// The limit.
         limit: usize,
+    },
+    /// A sealed value that cannot be opened; see [`sealed`].
+    #[error("the value at {key:?} cannot be read: {reason}")]
+    Unreadable {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        reason: Arc<str>,
     },
     /// The disk has no room. Nothing was written; writes work again once there is room.
     #[error("{}: no space left on the disk; nothing was written: free some space and try again", file.display())]

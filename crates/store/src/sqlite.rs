@@ -77,6 +77,12 @@ impl SqliteStore {
         Ok(Self { file: path.into(), reader, jobs: Some(jobs), writer: Some(thread), failure })
     }
 
+    /// Forgets all history of a store that nobody has open, and writes its file anew, so that nothing of what was deleted or
+    /// overwritten is left in the file or its log. For values that should not have lain there in the clear.
+    pub fn scrub(path: &Path) -> Result<(), OpenError> {
+        file::scrub(path)
+    }
+
     /// Waits until the store can write no more, and says why. For whoever supervises the process.
     pub async fn stopped(&self) -> Error {
         let mut failure = self.failure.clone();

@@ -1,10 +1,11 @@
-//! The backends that need nothing outside against the one suite; etcd is in `tests/etcd`.
+//! The backends that need nothing outside against the one suite, and what goes over them; etcd is in `tests/etcd`.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::Store;
 use store::linear::workload::{Load, run};
 use store::memory::MemoryStore;
+use store::sealed::{Key, SealedStore};
 use store::sqlite::SqliteStore;
 
 #[tokio::test]
@@ -27,6 +28,16 @@ async fn sqlite_conforms_on_one_thread() {
 async fn sqlite_conforms_on_many_threads() {
     let folders = Folders::default();
     store::conformance::all(async || folders.fresh()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_sealed_store_conforms() {
+    store::conformance::all(async || {
+        let key = Key::new(1, &[7; 32]).unwrap();
+        let below = Arc::new(MemoryStore::new());
+        Arc::new(SealedStore::new(below, |key| !key.starts_with('b'), &[key]).unwrap()) as Arc<dyn Store>
+    })
+    .await;
 }
 
 #[derive(Default)]

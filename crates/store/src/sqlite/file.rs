@@ -143,6 +143,24 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Opened, OpenError> {
     Ok(Opened { database, history, forgotten })
 }
 
+/// See [`super::SqliteStore::scrub`].
+pub(super) fn scrub(path: &Path) -> Result<(), OpenError> {
+    let mut opened = open(path, Options::default())?;
+    let compacted = opened.history.compact(Revision::MAX);
+    let forgotten = opened.forgotten.iter().chain(&compacted);
+    let garbage: Vec<Garbage> = forgotten.map(Garbage::of).collect();
+    let database = &mut opened.database;
+    let failed = |failure| match failure {
+        Failure::Full => OpenError::Full { file: path.into() },
+        Failure::Broken(source) => sqlite_error(path, source),
+    };
+    database.commit(&[], &garbage).map_err(failed)?;
+    // The copy that VACUUM makes on its way stays in memory.
+    let anew = "PRAGMA temp_store = MEMORY; VACUUM;";
+    database.connection.execute_batch(anew).map_err(|source| sqlite_error(path, source))?;
+    database.checkpoint().map_err(failed)
+}
+
 impl Database {
     pub(super) fn file(&self) -> &Path {
         &self.file

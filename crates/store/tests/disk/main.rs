@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod refusal;
 mod restart;
+mod sealed;
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
