@@ -3,15 +3,14 @@
 //! Everything comes from [`KINDS`]; what is not served is not listed (1.4.1). `/api` and `/apis` answer in
 //! the same style (1.3.3).
 
+use crate::Inner;
 use crate::accept;
 use crate::error::ApiError;
-use crate::finish::accepts_gzip;
 use crate::reply::{self, Reply};
-use crate::request::{Request, Route};
+use crate::request::Route;
 use crate::resources::{KINDS, Kind};
-use crate::{Inner, openapi};
 use http::HeaderMap;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
+use http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -31,7 +30,16 @@ pub fn root() -> Reply {
             paths.push(format!("/apis/{group}/{version}"));
         }
     }
-    let others = ["/everynode/ca", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"];
+    let others = [
+        "/everynode/ca",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ];
     let issuer = ["/.well-known/openid-configuration", "/openid/v1/jwks"];
     paths.extend(others.into_iter().chain(issuer).map(str::to_string));
     paths.sort();
@@ -263,32 +271,4 @@ fn gvk(group: &str, version: &str, kind: &str) -> Value {
 
 fn scope(namespaced: bool) -> &'static str {
     if namespaced { "Namespaced" } else { "Cluster" }
-}
-
-/// `/openapi/v3` and the documents below it; a document's URL carries its hash, so that it is cached for ever (1.5.1).
-pub fn open_api(path: &str, request: &Request, headers: &HeaderMap) -> Reply {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let document = match parts.as_slice() {
-        [] => return reply::json_bytes(200, openapi::index()),
-        ["api", version] => openapi::document("", version),
-        ["apis", group, version] => openapi::document(group, version),
-        _ => None,
-    };
-    let Some(document) = document else { return reply::text(404, "404 page not found\n") };
-    let hash = request.query.get("hash");
-    if !hash.is_empty() && hash != document.hash {
-        let mut moved = reply::text(301, "");
-        let place = HeaderValue::from_str(&format!("{}?hash={}", request.path, document.hash));
-        moved.headers_mut().extend(place.ok().map(|place| (LOCATION, place)));
-        return moved;
-    }
-    let zipped = accepts_gzip(headers);
-    let mut reply = reply::json_bytes(200, if zipped { document.gzip.clone() } else { document.bytes() });
-    if zipped {
-        reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    if !hash.is_empty() {
-        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
-    }
-    reply
 }

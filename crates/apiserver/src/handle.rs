@@ -14,7 +14,7 @@ use crate::request::{Request, Route, Target, Verb};
 use crate::service_accounts::check::NoUser;
 use crate::service_accounts::discovery as issuer;
 use crate::verbs::{self, Call};
-use crate::{ApiServer, Inner, bearer, discovery, health, impersonation, resources, reviews};
+use crate::{ApiServer, Inner, bearer, discovery, health, impersonation, openapi, resources, reviews};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method};
@@ -185,7 +185,7 @@ async fn path(
         Route::CoreVersions | Route::Groups | Route::Group(_) | Route::Resources { .. } => {
             discovery::answer(server, route, headers)
         }
-        Route::OpenApi(path) => Ok(discovery::open_api(path, request, headers)),
+        Route::OpenApi(path) => openapi::answer(path, request, headers),
         Route::Resource(_) | Route::Unknown => Ok(reply::text(404, "404 page not found\n")),
     }
 }

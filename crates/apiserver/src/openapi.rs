@@ -1,17 +1,24 @@
 //! What do the kinds look like, for `kubectl explain` and `kubectl --validate`?
 //!
-//! One OpenAPI 3.0 document a group and version (wire 1.5). Field texts come from k8s-openapi; merge keys and list
-//! types from the [`schema`](crate::schema). PATCH operations carry `fieldValidation`, so that kubectl leaves the check
-//! of unknown fields to the server. They carry no `requestBody`: then kubectl computes strategic patches from
-//! its compiled-in types, which are right for every kind here (1.5.6). Documents are built when somebody first
-//! asks (57 ms for all 17 groups, release build) and kept compressed, 0.3 MB. There is no OpenAPI v2 (404; 1.5.4).
-//! Kubernetes: `apiserver/pkg/endpoints/openapi`, `kube-openapi/pkg/handler3`.
+//! One OpenAPI 3.0 document a group and version, and one OpenAPI 2.0 document of all, as JSON and as protobuf (wire 1.5).
+//! Field texts come from k8s-openapi; merge keys and list types from the [`schema`](crate::schema). PATCH operations carry
+//! `fieldValidation`, so that kubectl leaves the check of unknown fields to the server, and take strategic merge
+//! patches, which kubectl then computes from these documents (1.5.6). Documents are built when somebody first
+//! asks and kept compressed, 0.5 MB. Kubernetes: `apiserver/pkg/endpoints/openapi`, `kube-openapi/pkg/handler`,
+//! `kube-openapi/pkg/handler3`.
 
+mod answer;
 mod descriptions;
+mod gnostic;
+mod parameters;
 mod paths;
+mod schemas;
+mod swagger;
+
+pub use answer::answer;
 
 use crate::resources::{KINDS, Kind};
-use crate::schema::{Field, Granularity, Gvk, Strategy, Type, schema};
+use crate::schema::Gvk;
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::{Map, Value, json};
@@ -23,14 +30,14 @@ use std::sync::LazyLock;
 /// One document, ready to be sent.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// The JSON, gzip-compressed: send it as it is to who accepts that.
+    /// The bytes, gzip-compressed: send them as they are to who accepts that.
     pub gzip: Bytes,
     /// Changes whenever the document changes; stands in its URL and in its ETag.
     pub hash: String,
 }
 
 impl Document {
-    /// The plain JSON.
+    /// The plain bytes.
     pub fn bytes(&self) -> Bytes {
         let mut json = Vec::new();
         // What we compressed ourselves into memory can be read again.
@@ -56,6 +63,28 @@ pub fn index() -> Bytes {
     json!({ "paths": paths }).to_string().into()
 }
 
+/// The forms of `GET /openapi/v2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people and generators.
+    Json,
+    /// For kubectl.
+    Protobuf,
+}
+
+/// `GET /openapi/v2`: all groups in one document.
+pub fn version_2(form: Form) -> Document {
+    static BOTH: LazyLock<[Document; 2]> = LazyLock::new(|| {
+        let v2 = swagger::from(build(&KINDS.iter().collect::<Vec<_>>()));
+        [compress(v2.to_string().as_bytes()), compress(&gnostic::document(&v2))]
+    });
+    let [json, protobuf] = &*BOTH;
+    match form {
+        Form::Json => json.clone(),
+        Form::Protobuf => protobuf.clone(),
+    }
+}
+
 static DOCUMENTS: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| build_all(KINDS));
 
 fn build_all(kinds: &[Kind]) -> BTreeMap<String, Document> {
@@ -63,7 +92,7 @@ fn build_all(kinds: &[Kind]) -> BTreeMap<String, Document> {
     for kind in kinds {
         groups.entry(path_of(kind.group, kind.version)).or_default().push(kind);
     }
-    groups.into_iter().map(|(path, kinds)| (path, compress(&build(&kinds)))).collect()
+    groups.into_iter().map(|(path, kinds)| (path, compress(build(&kinds).to_string().as_bytes()))).collect()
 }
 
 /// `api/v1`, `apis/apps/v1`.
@@ -74,89 +103,27 @@ fn path_of(group: &str, version: &str) -> String {
     }
 }
 
-fn compress(document: &Value) -> Document {
-    let json = document.to_string();
-    let digest = Sha256::digest(json.as_bytes());
+fn compress(plain: &[u8]) -> Document {
+    let digest = Sha256::digest(plain);
     let hash = digest.iter().take(16).map(|b| format!("{b:02X}")).collect();
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     // Writing into memory cannot fail.
-    let _ = encoder.write_all(json.as_bytes());
+    let _ = encoder.write_all(plain);
     Document { gzip: encoder.finish().unwrap_or_default().into(), hash }
 }
 
 fn build(kinds: &[&Kind]) -> Value {
-    let mut schemas = descriptions::definitions(kinds.iter().map(|kind| Gvk::from(*kind)));
-    for ty in schema().types() {
-        if let Some(Value::Object(definition)) = schemas.get_mut(&ty.openapi_name()) {
-            decorate(definition, ty);
-        }
-    }
-    for kind in kinds {
-        let gvk = Gvk::from(*kind);
-        let name = schema().kind(gvk).map(Type::openapi_name).unwrap_or_default();
-        if let Some(Value::Object(definition)) = schemas.get_mut(&name) {
-            definition.insert("x-kubernetes-group-version-kind".into(), json!([extension(gvk)]));
-        }
-    }
     json!({
         "openapi": "3.0.0",
         "info": { "title": "Kubernetes", "version": objects::VERSION },
         "paths": kinds.iter().flat_map(|kind| paths::of(kind)).collect::<Map<String, Value>>(),
-        "components": { "schemas": schemas },
+        "components": { "schemas": schemas::of(kinds) },
     })
 }
 
 /// The extension by which clients find a kind.
 fn extension(gvk: Gvk<'_>) -> Value {
     json!({ "group": gvk.group, "version": gvk.version, "kind": gvk.kind })
-}
-
-/// Adds what k8s-openapi does not know, and takes away what it says more strictly than Kubernetes.
-fn decorate(definition: &mut Map<String, Value>, ty: &Type) {
-    if let Some(Value::Array(required)) = definition.get_mut("required") {
-        required.retain(|name| name.as_str().and_then(|n| ty.field(n)).is_none_or(|field| !field.omit_empty));
-        if required.is_empty() {
-            definition.remove("required");
-        }
-    }
-    if ty.atomic {
-        definition.insert("x-kubernetes-map-type".into(), "atomic".into());
-    }
-    let Some(Value::Object(properties)) = definition.get_mut("properties") else { return };
-    for field in &ty.fields {
-        if let Some(Value::Object(property)) = properties.get_mut(field.name) {
-            property.extend(merge_facts(field));
-        }
-    }
-}
-
-fn merge_facts(field: &Field) -> Map<String, Value> {
-    let mut facts = Map::new();
-    let retain = if field.retain_keys { "retainKeys" } else { "" };
-    let strategy = match field.strategy {
-        Strategy::MergeByKey(_) | Strategy::MergeScalars if field.retain_keys => "merge,retainKeys",
-        Strategy::MergeByKey(_) | Strategy::MergeScalars => "merge",
-        Strategy::Replace => "replace",
-        Strategy::Ordinary => retain,
-    };
-    if !strategy.is_empty() {
-        facts.insert("x-kubernetes-patch-strategy".into(), strategy.into());
-    }
-    if let Strategy::MergeByKey(key) = field.strategy {
-        facts.insert("x-kubernetes-patch-merge-key".into(), key.into());
-    }
-    let list = field.shape.container == crate::schema::Container::List;
-    match &field.granularity {
-        Granularity::Unmarked => {}
-        Granularity::Atomic if list => drop(facts.insert("x-kubernetes-list-type".into(), "atomic".into())),
-        Granularity::Atomic => drop(facts.insert("x-kubernetes-map-type".into(), "atomic".into())),
-        Granularity::Set => drop(facts.insert("x-kubernetes-list-type".into(), "set".into())),
-        Granularity::Keys(keys) => {
-            facts.insert("x-kubernetes-list-type".into(), "map".into());
-            facts.insert("x-kubernetes-list-map-keys".into(), json!(keys));
-        }
-    }
-    facts
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub enum Route {
         /// API version.
         version: String,
     },
-    /// `/openapi/v3…`; the rest of the path, without a slash at its start.
+    /// `/openapi/v2`, `/openapi/v3…`; the path without its first word and slash.
     OpenApi(String),
     /// Everything below a group and version.
     Resource(Target),
@@ -165,7 +165,7 @@ fn route(path: &str) -> Route {
         ("everynode", ["ca"]) => Route::Authority,
         (".well-known", ["openid-configuration"]) => Route::IssuerConfiguration,
         ("openid", ["v1", "jwks"]) => Route::IssuerKeys,
-        ("openapi", ["v3", rest @ ..]) => Route::OpenApi(rest.join("/")),
+        ("openapi", rest @ [_, ..]) => Route::OpenApi(rest.join("/")),
         ("api", []) => Route::CoreVersions,
         ("api", [version]) => Route::Resources { group: String::new(), version: version.to_string() },
         ("api", [version, rest @ ..]) => resource("", version, rest),

@@ -33,8 +33,8 @@ pub fn kubectls() -> Result<Vec<(u32, PathBuf)>> {
     Ok(found)
 }
 
-/// 1.27 and 1.28 ask for OpenAPI v2, which is not served yet.
-const OLDEST: u32 = 29;
+/// The oldest that Google still ships beside its newest; up to 1.28 kubectl reads OpenAPI v2.
+const OLDEST: u32 = 27;
 /// The minor after the one that the server reports: clients may be one ahead.
 const NEWEST: u32 = 34;
 

@@ -10,14 +10,19 @@ use k8s_openapi::api::{
     discovery::v1 as discovery, events::v1 as events, networking::v1 as networking, node::v1 as node,
     policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-/// Schemas of the kinds and of everything they refer to, by OpenAPI name.
+/// Schemas of the kinds and of everything they refer to, and of what every group takes and gives, by OpenAPI name.
 pub(super) fn definitions<'a>(kinds: impl Iterator<Item = Gvk<'a>>) -> Map<String, Value> {
     let settings = SchemaSettings::openapi3().with(|s| s.definitions_path = "/components/schemas".into());
     let mut generator = SchemaGenerator::new(settings);
+    let _ = generator.subschema_for::<meta::DeleteOptions>();
+    let _ = generator.subschema_for::<meta::ListMeta>();
+    let _ = generator.subschema_for::<meta::Patch>();
+    let _ = generator.subschema_for::<meta::Status>();
     for gvk in kinds {
         add(gvk, &mut generator);
     }
