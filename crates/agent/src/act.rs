@@ -13,7 +13,7 @@ use crate::probing::{self, Target};
 use crate::restart::CrashLoop;
 use crate::runtime::{Container, PodKey, Runtime, Sandbox};
 use crate::sources::{Contents, Sources};
-use crate::{Config, cgroup, sandbox, volumes};
+use crate::{ApiAddress, Config, cgroup, sandbox, volumes};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::{Api, DeleteParams, Preconditions};
@@ -112,12 +112,14 @@ impl Scene {
     pub fn with_facts<T>(&self, contents: &Contents, use_them: impl FnOnce(&Facts<'_>) -> T) -> T {
         let (ips, allocatable) = (self.pod_ips(), self.allocatable());
         let host_ip = self.shared.config.address.to_string();
+        let services = self.shared.config.api_server.as_ref().map(ApiAddress::variables).unwrap_or_default();
         use_them(&Facts {
             pod: &self.pod,
             pod_ips: &ips,
             host_ip: &host_ip,
             allocatable: &allocatable,
             contents,
+            services: &services,
         })
     }
 

@@ -1,6 +1,6 @@
 //! PURE. A container's environment: literals, references, and `$(VAR)`.
 //!
-//! `envFrom` comes first, in order; `env` after it and above it. A reference looks back only: `$(VAR)` means a
+//! `envFrom` comes first, in order; `env` after it and above it; where services are comes last, and below. A reference looks back only: `$(VAR)` means a
 //! variable that stands before it, `$$` is a dollar sign, and what is unknown stays as it is.
 //!
 //! Kubernetes: kubelet_pods.go `makeEnvironmentVariables`, third_party/forked/golang/expansion.
@@ -25,6 +25,8 @@ pub struct Facts<'a> {
     pub allocatable: &'a BTreeMap<String, Quantity>,
     /// The ConfigMaps and Secrets that [`wanted`] named.
     pub contents: &'a Contents,
+    /// Where the API server is, and whatever else the node tells every container; what the pod sets itself stands.
+    pub services: &'a [(String, String)],
 }
 
 /// Why there is no environment: `CreateContainerConfigError`. The texts are kubelet's.
@@ -92,6 +94,11 @@ pub fn environment(container: &Container, facts: &Facts<'_>) -> Result<Vec<(Stri
             list.set(variable.name.clone(), value);
         }
     }
+    for (name, value) in facts.services {
+        if list.get(name).is_none() {
+            list.set(name.clone(), value.clone());
+        }
+    }
     Ok(list.0)
 }
 
@@ -134,7 +141,9 @@ fn value(
 ) -> Result<Option<String>, EnvError> {
     let Some(source) = &variable.value_from else {
         let literal = variable.value.as_deref().unwrap_or_default();
-        return Ok(Some(expand(literal, |name| before.get(name))));
+        let service = |name: &str| facts.services.iter().find(|(known, _)| known == name);
+        let known = |name: &str| before.get(name).or_else(|| service(name).map(|(_, value)| value.as_str()));
+        return Ok(Some(expand(literal, known)));
     };
     let EnvVarSource { field_ref, resource_field_ref, config_map_key_ref, secret_key_ref, .. } = source;
     if let Some(field_ref) = field_ref {
@@ -302,6 +311,7 @@ mod tests {
             host_ip: "192.0.2.1",
             allocatable: &allocatable,
             contents: &contents,
+            services: &[("S".to_string(), "service".to_string())],
         };
         let found = environment(&container, &facts).map_err(|error| error.to_string());
         let expected = expected.map(|list| list.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect());
@@ -317,6 +327,7 @@ mod tests {
                {"name":"IP","valueFrom":{"fieldRef":{"fieldPath":"status.podIP"}}},
                {"name":"CPU","valueFrom":{"resourceFieldRef":{"resource":"limits.cpu"}}},
                {"name":"K","valueFrom":{"configMapKeyRef":{"name":"m","key":"K"}}},
+               {"name":"T","value":"$(S)"},
                {"name":"O","valueFrom":{"secretKeyRef":{"name":"no","key":"K","optional":true}}}]}"#,
             Ok(&[
                 ("P_K", "v"),
@@ -326,8 +337,16 @@ mod tests {
                 ("IP", "10.0.0.1"),
                 ("CPU", "4"),
                 ("K", "v"),
+                ("T", "service"),
+                ("S", "service"),
             ]),
         );
+    }
+
+    #[test]
+    fn what_a_pod_sets_stands_above_what_the_node_tells() {
+        check(r#"{"name":"c","env":[{"name":"S","value":"own"}]}"#, Ok(&[("S", "own")]));
+        check(r#"{"name":"c"}"#, Ok(&[("S", "service")]));
     }
 
     #[test]

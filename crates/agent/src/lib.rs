@@ -11,6 +11,7 @@
 //! Kubernetes: pkg/kubelet/kubelet.go.
 
 pub mod admit;
+mod api_address;
 pub mod connection;
 pub mod env;
 pub mod events;
@@ -47,6 +48,7 @@ mod sandbox;
 mod sources;
 mod worker;
 
+pub use api_address::ApiAddress;
 pub use life::{RunError, run};
 
 use k8s_openapi::api::core::v1::Taint;
@@ -63,6 +65,8 @@ pub type Shutdown = tokio_util::sync::CancellationToken;
 pub struct Config {
     /// The API server, with this node's identity.
     pub client: kube::Client,
+    /// Where pods on this node reach the API server; none: they are not told.
+    pub api_server: Option<ApiAddress>,
     /// What runs the containers, for example [`runtime::cri::Cri`].
     pub runtime: Arc<dyn runtime::Runtime>,
     /// `metadata.name` of the Node object.
@@ -120,6 +124,7 @@ impl Config {
     ) -> Self {
         Self {
             client,
+            api_server: None,
             runtime,
             node_name: node_name.into(),
             address,

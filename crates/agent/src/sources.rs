@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// A server that does not answer within this is down: the last known content is used.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// A token that lives longer is asked for again after this. Kubernetes: token_manager.go `maxTTL`.
+const OLDEST_TOKEN: i64 = 24 * 3600;
 
 /// Something a pod refers to, in the pod's own namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -208,14 +210,20 @@ impl Sources {
         let missing = || std::io::Error::other("the server's answer has no token");
         let status = answer.status.ok_or_else(|| kube::Error::Service(missing().into()))?;
         let now = Timestamp::now().as_second();
-        let life = status.expiration_timestamp.0.as_second() - now;
+        let until = token_is_fresh_until(now, status.expiration_timestamp.0.as_second());
         let data = BTreeMap::from([("token".to_string(), status.token.into_bytes())]);
-        Ok(Known { data: Arc::new(data), fresh_until: Timestamp::from_second(now + life / 5 * 4).ok() })
+        Ok(Known { data: Arc::new(data), fresh_until: Timestamp::from_second(until).ok() })
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, Source), Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Four fifths of its life, and a day at most.
+fn token_is_fresh_until(now: i64, end: i64) -> i64 {
+    let life = end.saturating_sub(now).max(0);
+    now.saturating_add((life / 5 * 4).min(OLDEST_TOKEN))
 }
 
 fn refused(namespace: &str, source: &Source, status: &kube::core::Status) -> SourceError {
@@ -236,4 +244,16 @@ fn config_map(map: ConfigMap) -> BTreeMap<String, Vec<u8>> {
 
 fn secret(secret: Secret) -> BTreeMap<String, Vec<u8>> {
     secret.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::token_is_fresh_until;
+
+    #[test]
+    fn a_token_is_replaced_long_before_its_end() {
+        for (end, expected) in [(3600, 2880), (600, 480), (365 * 86_400, 86_400), (0, 0), (-5, 0)] {
+            assert_eq!(token_is_fresh_until(1000, 1000 + end), 1000 + expected, "{end}");
+        }
+    }
 }

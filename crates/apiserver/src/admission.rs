@@ -3,8 +3,8 @@
 //!
 //! Namespace lifecycle (2.1.7), priorities, limits, service accounts and default tolerations of pods (2.10.4), the taint
 //! of a new node (2.10.5), who asked for a certificate (7.6.1), and what a node agent may touch (7.5.4).
-//! Differs: the projected service-account token volume is not injected, because there is no TokenRequest yet (issue 4).
 
+mod accounts;
 mod limits;
 mod mirror_pods;
 mod node_restriction;
@@ -14,17 +14,14 @@ use crate::Inner;
 use crate::authn::User;
 use crate::error::{ApiError, ResourceName};
 use crate::rbac;
-use crate::resources::{Kind, find};
+use crate::resources::{Kind, find, pods};
 use crate::rights;
 use crate::verbs::Call;
 use crate::verbs::metadata::{self, text};
 pub use mirror_pods::MIRROR;
 use node_restriction::Touch;
 use serde_json::{Value, json};
-use std::time::Duration;
 
-/// How long a pod's creation waits for the `default` service account of a new namespace.
-const DEFAULT_ACCOUNT_WAIT: Duration = Duration::from_secs(1);
 /// Seconds that a pod stays on a node that is not ready or unreachable, unless it says otherwise.
 const EVICTION_SECONDS: i64 = 300;
 /// Namespaces that cannot be deleted (2.6.9).
@@ -80,6 +77,17 @@ pub fn evict(user: &User, pod: &Value) -> Result<(), ApiError> {
     node_restriction::eviction(node, pod).map_err(|why| pod_forbidden(pod, why))
 }
 
+/// Admits a request for a token; `given` is its spec as it came.
+pub async fn token(call: &Call<'_>, given: &Value) -> Result<(), ApiError> {
+    let Call { server, user, kind, target, .. } = *call;
+    let Some(node) = user.node() else { return Ok(()) };
+    let refuse = |why: String| ApiError::forbidden(resource(kind), &target.name, why);
+    let name = node_restriction::token_pod(given).map_err(refuse)?;
+    let pod = server.read(&pods::KIND, &target.namespace, name).await?;
+    let (pod, _) = pod.ok_or_else(|| ApiError::not_found(resource(&pods::KIND), name))?;
+    node_restriction::token(node, given, &pod).map_err(refuse)
+}
+
 /// The resource of a kind, for texts.
 pub fn resource(kind: &Kind) -> ResourceName<'static> {
     ResourceName { group: kind.group, plural: kind.plural }
@@ -112,7 +120,7 @@ async fn pod(server: &Inner, user: &User, pod: &mut Value) -> Result<(), ApiErro
     }
     admitted.map_err(|why| pod_forbidden(pod, why))?;
     if !mirror_pods::is_mirror(pod) {
-        service_account(server, pod).await?;
+        accounts::of_pod(server, pod).await?;
     }
     priority::of_pod(server, pod).await?;
     default_tolerations(pod);
@@ -124,36 +132,6 @@ async fn node_uid(server: &Inner, node: &str) -> Result<String, ApiError> {
     let Some(kind) = find("", "v1", "nodes") else { return Ok(String::new()) };
     let found = server.read(kind, "", node).await?;
     Ok(found.map(|(node, _)| text(&node, "uid").to_string()).unwrap_or_default())
-}
-
-async fn service_account(server: &Inner, pod: &mut Value) -> Result<(), ApiError> {
-    let spec = &mut pod["spec"];
-    let named = [&spec["serviceAccountName"], &spec["serviceAccount"]].into_iter().find_map(Value::as_str);
-    let account = named.filter(|name| !name.is_empty()).unwrap_or("default").to_string();
-    spec["serviceAccountName"] = account.as_str().into();
-    spec["serviceAccount"] = account.as_str().into();
-    let Some(kind) = find("", "v1", "serviceaccounts") else { return Ok(()) };
-    let namespace = text(pod, "namespace").to_string();
-    let end = tokio::time::Instant::now() + DEFAULT_ACCOUNT_WAIT;
-    loop {
-        let found = server.read(kind, &namespace, &account).await?;
-        let Some((object, _)) = found else {
-            // The loop that makes the default account is about to; everybody else's is missing for good.
-            if account == "default" && server.next_change(end).await {
-                continue;
-            }
-            let why = format!(
-                "error looking up service account {namespace}/{account}: serviceaccount {account:?} not found"
-            );
-            return Err(pod_forbidden(pod, why));
-        };
-        if pod["spec"]["imagePullSecrets"].as_array().is_none_or(Vec::is_empty)
-            && object["imagePullSecrets"].is_array()
-        {
-            pod["spec"]["imagePullSecrets"] = object["imagePullSecrets"].clone();
-        }
-        return Ok(());
-    }
 }
 
 fn pod_forbidden(pod: &Value, why: String) -> ApiError {

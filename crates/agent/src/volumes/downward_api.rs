@@ -15,7 +15,7 @@ pub fn files(
     for item in items {
         let mode = item.mode.or(default_mode).unwrap_or(DEFAULT_MODE);
         let content = content(item, facts)?.into_bytes();
-        files.insert(item.path.clone(), File { content, mode: permissions(mode) });
+        files.insert(item.path.clone(), File { content, mode: permissions(mode), owner: None });
     }
     Ok(files)
 }

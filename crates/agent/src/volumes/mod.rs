@@ -24,13 +24,15 @@ use std::path::{Path, PathBuf};
 /// Mode of a file whose volume says nothing.
 const DEFAULT_MODE: i32 = 0o644;
 
-/// One file of a volume: content and permissions.
+/// One file of a volume: content, permissions and owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// What is in it.
     pub content: Vec<u8>,
     /// Permissions.
     pub mode: u32,
+    /// Whose it is; none: root's.
+    pub owner: Option<u32>,
 }
 
 /// The files of a volume by their path in it.
@@ -196,7 +198,10 @@ pub(crate) fn chosen(
     missing: impl Fn(&str) -> Option<VolumeError>,
 ) -> Result<Files, VolumeError> {
     let mode = default_mode.unwrap_or(DEFAULT_MODE);
-    let file = |content: &[u8], mode: i32| File { content: content.to_vec(), mode: permissions(mode) };
+    let file = |content: &[u8], mode: i32| {
+        let (content, mode) = (content.to_vec(), permissions(mode));
+        File { content, mode, owner: None }
+    };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         return Ok(data.iter().map(|(key, content)| (key.clone(), file(content, mode))).collect());
     };
@@ -241,7 +246,7 @@ mod tests {
         assert_eq!(all.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert!(all.values().all(|file| file.mode == 0o400));
         let one = chosen(&data, Some(&[item("b", Some(0o600))]), None, missing).unwrap();
-        assert_eq!(one, Files::from([("x/b".into(), File { content: vec![2], mode: 0o600 })]));
+        assert_eq!(one, Files::from([("x/b".into(), File { content: vec![2], mode: 0o600, owner: None })]));
         let error = chosen(&data, Some(&[item("c", None)]), None, missing).unwrap_err();
         assert_eq!(error.to_string(), "references non-existent config key: c");
     }

@@ -16,6 +16,8 @@ use std::path::{Component, Path, PathBuf};
 
 const DATA: &str = "..data";
 const NEW_DATA: &str = "..data_tmp";
+/// With an `fsGroup` the group may read; nobody writes here. Kubernetes: volume_linux.go `roMask`.
+const GROUP_READS: u32 = 0o440;
 
 /// Writes the files below `volume`, if they differ from what is there.
 pub fn write(volume: &Path, files: &Files, group: Option<i64>) -> Result<(), VolumeError> {
@@ -54,7 +56,7 @@ fn is_current(data: &Path, files: &Files) -> bool {
     let same = |(path, file): (&String, &super::File)| {
         let path = data.join(path);
         let mode = std::fs::metadata(&path).map(|metadata| metadata.permissions().mode() & 0o777);
-        mode.is_ok_and(|mode| mode == file.mode || mode == file.mode | group_bits(file.mode))
+        mode.is_ok_and(|mode| mode == file.mode || mode == file.mode | GROUP_READS)
             && std::fs::read(&path).is_ok_and(|content| content == file.content)
     };
     data.exists() && files.iter().all(same) && count(data) == files.len()
@@ -80,27 +82,23 @@ fn fresh_folder(volume: &Path) -> Result<PathBuf, VolumeError> {
 }
 
 fn write_all(folder: &Path, files: &Files, group: Option<i64>) -> Result<(), VolumeError> {
-    permit(folder, 0o755, group)?;
+    permit(folder, 0o755, None, group)?;
     for (path, file) in files {
         let path = folder.join(path);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(VolumeError::io(parent))?;
         }
         std::fs::write(&path, &file.content).map_err(VolumeError::io(&path))?;
-        let mode = if group.is_some() { file.mode | group_bits(file.mode) } else { file.mode };
-        permit(&path, mode, group)?;
+        let mode = if group.is_some() { file.mode | GROUP_READS } else { file.mode };
+        permit(&path, mode, file.owner, group)?;
     }
     Ok(())
 }
 
-/// With an `fsGroup` the group may read what the owner may read.
-fn group_bits(mode: u32) -> u32 {
-    (mode & 0o400) >> 3 | (mode & 0o200) >> 3
-}
-
-fn permit(path: &Path, mode: u32, group: Option<i64>) -> Result<(), VolumeError> {
-    if let Some(group) = group.and_then(|group| u32::try_from(group).ok()) {
-        chown(path, None, Some(group)).map_err(VolumeError::io(path))?;
+fn permit(path: &Path, mode: u32, owner: Option<u32>, group: Option<i64>) -> Result<(), VolumeError> {
+    let group = group.and_then(|group| u32::try_from(group).ok());
+    if owner.is_some() || group.is_some() {
+        chown(path, owner, group).map_err(VolumeError::io(path))?;
     }
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(VolumeError::io(path))
 }
@@ -137,7 +135,7 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, &str)]) -> Files {
-        let file = |content: &str| File { content: content.as_bytes().to_vec(), mode: 0o640 };
+        let file = |content: &str| File { content: content.as_bytes().to_vec(), mode: 0o640, owner: None };
         list.iter().map(|(path, content)| ((*path).to_string(), file(content))).collect()
     }
 
@@ -167,6 +165,22 @@ mod tests {
         assert_eq!(std::fs::metadata(volume.join("a")).unwrap().permissions().mode() & 0o777, 0o640);
         let folders = std::fs::read_dir(&volume).unwrap().flatten();
         assert_eq!(folders.filter(|entry| entry.file_type().unwrap().is_dir()).count(), 1);
+    }
+
+    #[test]
+    fn a_private_file_is_read_by_the_group_of_the_pod() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let volume = dir.path().join("v");
+        let (own, group) = (dir.path().metadata().unwrap().uid(), dir.path().metadata().unwrap().gid());
+        let file = File { content: vec![1], mode: 0o600, owner: Some(own) };
+        let files = Files::from([("token".to_string(), file)]);
+        write(&volume, &files, Some(group.into())).unwrap();
+        let written = std::fs::metadata(volume.join("token")).unwrap();
+        assert_eq!((written.permissions().mode() & 0o777, written.uid(), written.gid()), (0o640, own, group));
+        let before = std::fs::read_link(volume.join(DATA)).unwrap();
+        write(&volume, &files, Some(group.into())).unwrap();
+        assert_eq!(std::fs::read_link(volume.join(DATA)).unwrap(), before);
     }
 
     #[test]

@@ -8,12 +8,14 @@ use crate::env::Facts;
 use crate::sandbox;
 use crate::sources::{Source, Token};
 use k8s_openapi::api::core::v1::{
-    Pod, ProjectedVolumeSource, ServiceAccountTokenProjection, VolumeProjection,
+    Pod, PodSpec, ProjectedVolumeSource, ServiceAccountTokenProjection, VolumeProjection,
 };
 use std::collections::BTreeSet;
 
 /// How long a token lives if the volume does not say it.
 const TOKEN_SECONDS: i64 = 3600;
+/// A token's file that has an owner or a group.
+const PRIVATE: u32 = 0o600;
 
 /// What the volume is made from.
 #[must_use]
@@ -56,11 +58,37 @@ fn part(
         let data = contents.get(&wanted).and_then(|data| data.get("token"));
         let missing =
             || VolumeError::NoObject { kind: "token of service account", name: wanted.name().into() };
-        let mode = permissions(default_mode.unwrap_or(DEFAULT_MODE));
-        let file = File { content: data.ok_or_else(missing)?.clone(), mode };
+        let (mode, owner) = token_file(default_mode, facts.pod);
+        let file = File { content: data.ok_or_else(missing)?.clone(), mode, owner };
         return Ok(Files::from([(projection.path.clone(), file)]));
     }
     Err(VolumeError::Unsupported { kind: "projected clusterTrustBundle" })
+}
+
+/// Permissions and owner of a token's file: only for whom the pod runs as, if it says so (with an `fsGroup`, also for that).
+/// Kubernetes: projected.go `collectData`.
+fn token_file(default_mode: Option<i32>, pod: &Pod) -> (u32, Option<u32>) {
+    let Some(spec) = &pod.spec else { return (PRIVATE, None) };
+    let group = spec.security_context.as_ref().and_then(|context| context.fs_group);
+    match (user(spec), group) {
+        (None, None) => (permissions(default_mode.unwrap_or(DEFAULT_MODE)), None),
+        (owner, _) => (PRIVATE, owner),
+    }
+}
+
+/// The one user of all containers; none if they differ, or one does not say it.
+/// Kubernetes: volume/util `FsUserFrom`.
+fn user(spec: &PodSpec) -> Option<u32> {
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let inits = spec.init_containers.iter().flatten();
+    let users: BTreeSet<Option<i64>> = inits
+        .chain(&spec.containers)
+        .map(|container| container.security_context.as_ref().and_then(|own| own.run_as_user).or(of_pod))
+        .collect();
+    match users.into_iter().collect::<Vec<_>>().as_slice() {
+        [Some(user)] => u32::try_from(*user).ok(),
+        _ => None,
+    }
 }
 
 fn token(projection: &ServiceAccountTokenProjection, pod: &Pod) -> Source {
@@ -72,4 +100,26 @@ fn token(projection: &ServiceAccountTokenProjection, pod: &Pod) -> Source {
         audience: projection.audience.clone().unwrap_or_default(),
         seconds: projection.expiration_seconds.unwrap_or(TOKEN_SECONDS),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_tokens_file_is_for_the_user_or_the_group_that_the_pod_names() {
+        let check = |spec: serde_json::Value, expected: (u32, Option<u32>)| {
+            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            assert_eq!(token_file(Some(0o644), &pod), expected, "{spec}");
+        };
+        let runs_as = |user: i64| json!({"name": "c", "securityContext": {"runAsUser": user}});
+        check(json!({"containers": [{"name": "c"}]}), (0o644, None));
+        check(json!({"containers": [runs_as(1)]}), (0o600, Some(1)));
+        check(json!({"containers": [runs_as(1), {"name": "d"}]}), (0o644, None));
+        check(json!({"containers": [runs_as(1)], "initContainers": [runs_as(2)]}), (0o644, None));
+        let of_pod = json!({"runAsUser": 3, "fsGroup": 4});
+        check(json!({"containers": [{"name": "c"}], "securityContext": of_pod}), (0o600, Some(3)));
+        check(json!({"containers": [{"name": "c"}], "securityContext": {"fsGroup": 4}}), (0o600, None));
+    }
 }

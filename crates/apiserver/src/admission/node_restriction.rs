@@ -6,6 +6,7 @@
 //!
 //! Kubernetes: `plugin/pkg/admission/noderestriction/admission.go`; texts are its own.
 
+use crate::resources::fields::items;
 use crate::verbs::metadata::text;
 use crate::verbs::same;
 use base64::Engine as _;
@@ -55,6 +56,50 @@ pub(super) fn eviction(node: &str, pod: &Value) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("node {node} can only evict pods with spec.nodeName set to itself")),
     }
+}
+
+/// The pod that a node wants a token for.
+pub(super) fn token_pod(spec: &Value) -> Result<&str, String> {
+    let reference = &spec["boundObjectRef"];
+    let word = |field: &str| reference[field].as_str().unwrap_or_default();
+    if (word("apiVersion"), word("kind")) != ("v1", "Pod") || word("name").is_empty() {
+        return Err("node requested token not bound to a pod".to_string());
+    }
+    match word("uid") {
+        "" => Err("node requested token with a pod binding without a uid".to_string()),
+        _ => Ok(word("name")),
+    }
+}
+
+/// Whether the agent of `node` may have a token for this pod: one that runs there, for whom the pod itself wants to speak to.
+pub(super) fn token(node: &str, spec: &Value, pod: &Value) -> Result<(), String> {
+    let uid = spec["boundObjectRef"]["uid"].as_str().unwrap_or_default();
+    if uid != text(pod, "uid") {
+        return Err(format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. \
+             The object might have been deleted and then recreated"
+        ));
+    }
+    if !is_on(pod, node) {
+        return Err("node requested token bound to a pod scheduled on a different node".to_string());
+    }
+    let asked = match spec["audiences"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        [] => "",
+        [one] => one.as_str().unwrap_or_default(),
+        _ => return Err("node may only request 0 or 1 audiences".to_string()),
+    };
+    match pod_audiences(pod).contains(asked) {
+        true => Ok(()),
+        false => Err(format!("audience {asked:?} not found in pod spec volume")),
+    }
+}
+
+/// The audiences of all tokens in a pod's volumes; empty is the server itself.
+fn pod_audiences(pod: &Value) -> BTreeSet<&str> {
+    let volumes = items(&pod["spec"], "volumes").iter();
+    let sources = volumes.flat_map(|volume| items(&volume["projected"], "sources"));
+    let tokens = sources.map(|source| &source["serviceAccountToken"]).filter(|token| token.is_object());
+    tokens.map(|token| token["audience"].as_str().unwrap_or_default()).collect()
 }
 
 fn itself(node: &str, touch: Touch<'_>, new: &Value, old: Option<&Value>) -> Result<(), String> {

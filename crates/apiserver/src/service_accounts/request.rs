@@ -5,6 +5,7 @@
 
 use super::claims::{Bound, Claims, Named, Wish};
 use super::{Issuer, signed};
+use crate::admission;
 use crate::chance;
 use crate::decode::{self, Decoded};
 use crate::error::{ApiError, FieldError, ResourceName};
@@ -39,6 +40,7 @@ pub async fn answer(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
     place(call, &request)?;
     let account = call.server.read(call.kind, &call.target.namespace, &call.target.name).await?;
     let (account, _) = account.ok_or_else(|| call.not_found())?;
+    admission::token(call, &request["spec"]).await?;
     let now = call.server.now();
     fill(call, issuer, &mut request, now);
     validate(&request)?;
@@ -153,7 +155,7 @@ async fn bind(call: &Call<'_>, reference: &Value, bound: &mut Bound) -> Result<(
 
 async fn existing(call: &Call<'_>, kind: &Kind, namespace: &str, name: &str) -> Result<Value, ApiError> {
     let found = call.server.read(kind, namespace, name).await?;
-    found.map(|(object, _)| object).ok_or_else(|| ApiError::not_found(crate::admission::resource(kind), name))
+    found.map(|(object, _)| object).ok_or_else(|| ApiError::not_found(admission::resource(kind), name))
 }
 
 fn other_account(name: &str) -> ApiError {

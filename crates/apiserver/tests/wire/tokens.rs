@@ -249,3 +249,74 @@ async fn a_secrets_token_lives_as_long_as_its_secret_holds_it() {
     let replaced = "[invalid bearer token, service account token does not match the one in its secret]";
     assert_eq!(review(&api, &legacy).await, replaced);
 }
+
+#[tokio::test]
+async fn a_new_pod_gets_a_token_volume_that_is_valid_and_a_template_does_not() {
+    let api = Harness::with(with_issuer()).await;
+    let made = api.create(PODS, pod("p", "")).await;
+    let volume = &made["spec"]["volumes"][0];
+    let name = volume["name"].as_str().unwrap();
+    assert!(name.starts_with("kube-api-access-") && name.len() == 21, "{name}");
+    assert_eq!(
+        volume["projected"],
+        json!({"defaultMode": 420, "sources": [
+            {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [
+                {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}}]})
+    );
+    assert_eq!(
+        made["spec"]["containers"][0]["volumeMounts"],
+        json!([{"name": name, "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}])
+    );
+    // Sent back as it came, nothing changes.
+    let same = api.call(&format!("PUT {PODS}/p"), made.clone()).await;
+    assert_eq!((same.code, &same.json["spec"]), (200, &made["spec"]), "{}", same.text);
+    let set =
+        api.create("/apis/apps/v1/namespaces/default/daemonsets", crate::harness::daemon_set("d")).await;
+    assert_eq!(set["spec"]["template"]["spec"]["volumes"], Value::Null);
+    let mut without = pod("q", "");
+    without["spec"]["automountServiceAccountToken"] = false.into();
+    assert_eq!(api.create(PODS, without).await["spec"]["volumes"], Value::Null);
+    let mut nobody = pod("r", "");
+    nobody["spec"]["serviceAccountName"] = "nobody".into();
+    let refused = api.call(&format!("POST {PODS}"), nobody).await;
+    assert_eq!(
+        (refused.code, refused.message()),
+        (
+            403,
+            "pods \"r\" is forbidden: error looking up service account default/nobody: serviceaccount \"nobody\" not found"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_node_gets_tokens_of_its_own_pods_for_whom_they_speak_to() {
+    let api = Harness::with(with_issuer()).await;
+    api.create("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
+    let uid = |made: Value| made["metadata"]["uid"].clone();
+    let own = uid(api.create(PODS, pod("own", "n1")).await);
+    let foreign = uid(api.create(PODS, pod("foreign", "n2")).await);
+    let n1 = api.as_user(apiserver::User::authenticated("system:node:n1", ["system:nodes".to_string()]));
+    assert_eq!(issue(&n1, "default", bound("Pod", "own", &own)).await.code, 201);
+    let check = async |spec: Value, why: &str| {
+        let answer = issue(&n1, "default", spec).await;
+        let expected = format!("serviceaccounts \"default\" is forbidden: {why}");
+        assert_eq!((answer.code, answer.message()), (403, expected.as_str()));
+    };
+    check(json!({}), "node requested token not bound to a pod").await;
+    let without = bound("Pod", "own", &Value::Null);
+    check(without, "node requested token with a pod binding without a uid").await;
+    let elsewhere = "node requested token bound to a pod scheduled on a different node";
+    check(bound("Pod", "foreign", &foreign), elsewhere).await;
+    let mut vault = bound("Pod", "own", &own);
+    vault["audiences"] = json!(["vault"]);
+    check(vault.clone(), "audience \"vault\" not found in pod spec volume").await;
+    let mut speaks = pod("speaks", "n1");
+    let token = json!({"serviceAccountToken": {"path": "t", "audience": "vault"}});
+    speaks["spec"]["volumes"] = json!([{"name": "v", "projected": {"sources": [token]}}]);
+    let speaks = uid(api.create(PODS, speaks).await);
+    let mut vault = bound("Pod", "speaks", &speaks);
+    vault["audiences"] = json!(["vault"]);
+    assert_eq!(issue(&n1, "default", vault).await.code, 201);
+}

@@ -4,7 +4,7 @@ use crate::config::{self, Runtime};
 use agent::join::{Identity, JoinError, join};
 use agent::runtime::cri::{ConnectError, Cri};
 use agent::runtime::simulated::{Simulated, Stages};
-use agent::{LogServer, Shutdown};
+use agent::{ApiAddress, LogServer, Shutdown};
 use anyhow::{Context as _, Result};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
@@ -19,9 +19,10 @@ const SIMULATED_PODS: Ipv4Addr = Ipv4Addr::new(10, 201, 0, 0);
 /// One node of this machine. Joins first, if it has no identity yet.
 pub async fn agent(config: config::Agent, shutdown: Shutdown) -> Result<()> {
     let dir = config.data_dir.join("pki");
+    let api_server = api_address(&config.server)?;
     let address = match config.address {
         Some(address) => address,
-        None => own_address(&config.server)?,
+        None => own_address(&api_server)?,
     };
     let Some(identity) = shutdown.run_until_cancelled(identity(&config, &dir)).await.transpose()? else {
         return Ok(());
@@ -37,6 +38,7 @@ pub async fn agent(config: config::Agent, shutdown: Shutdown) -> Result<()> {
         Runtime::Simulated => Arc::new(Simulated::new(Stages::REAL, SIMULATED_PODS)),
     };
     let mut settings = agent::Config::new(identity.client()?, runtime, &config.node_name, address);
+    settings.api_server = Some(api_server);
     settings.labels = config.labels;
     settings.taints = config.taints;
     settings.data_dir = config.data_dir;
@@ -118,12 +120,17 @@ async fn runtime(socket: &Path) -> Result<Cri> {
     }
 }
 
-fn own_address(server: &str) -> Result<IpAddr> {
+/// Where the server is, for this node and for its pods.
+fn api_address(server: &str) -> Result<ApiAddress> {
     let uri: http::Uri = server.parse().with_context(|| format!("{server:?} is not an https:// address"))?;
     let host = uri.host().with_context(|| format!("{server:?} names no host"))?;
-    let port = uri.port_u16().unwrap_or(443);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let target = (host, port).to_socket_addrs().with_context(|| format!("{host}: cannot be found"))?.next();
+    Ok(ApiAddress::new(host, uri.port_u16().unwrap_or(443)))
+}
+
+fn own_address(server: &ApiAddress) -> Result<IpAddr> {
+    let host = server.host();
+    let found = (host, server.port()).to_socket_addrs();
+    let target = found.with_context(|| format!("{host}: cannot be found"))?.next();
     let target = target.with_context(|| format!("{host}: has no address"))?;
     config::address_towards(target).with_context(|| format!("no way to {target}; name an --address"))
 }
