@@ -133,7 +133,11 @@ async fn serve(
     tasks.spawn("events", writer.run(shutdown.clone()));
     spawn_node(&mut tasks, &config, machine, port, node, recorder);
     if let (Some(listener), Some(server)) = (listener, &config.log_server) {
-        let logs = server::Logs { directory: directory.clone(), runtime: config.runtime.clone() };
+        let logs = server::Logs {
+            directory: directory.clone(),
+            runtime: config.runtime.clone(),
+            streams: server::streams::Streams::new(shutdown.clone()),
+        };
         tasks.spawn("log server", server::serve(logs, listener, server.tls.clone(), shutdown.clone()));
     }
     spawn_pods(&mut tasks, shared, directory, shutdown.clone());

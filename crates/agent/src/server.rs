@@ -1,12 +1,13 @@
 //! What the API server asks a node for over HTTPS: logs, and the pods that run here.
 //!
 //! `GET /containerLogs/<namespace>/<pod>/<container>?follow&previous&tailLines&sinceSeconds&sinceTime&timestamps&limitBytes`,
-//! `GET /pods`, `GET /healthz`. TLS demands a client certificate of the cluster's CA; a node's own certificate is not
-//! enough, so that no node reads another's logs.
+//! `GET /pods`, `GET /healthz`, and streams: `/exec` and `/attach/<namespace>/<pod>/<container>`, `/portForward/<namespace>/<pod>`
+//! ([`streams`]). TLS demands a client certificate of the cluster's CA, and only the API server's is enough: [`Peer`].
 //!
 //! Kubernetes: pkg/kubelet/server/server.go, kubelet_pods.go `validateContainerLogStatus`.
 
 mod follow;
+pub(crate) mod streams;
 
 use crate::Shutdown;
 use crate::logs::Options;
@@ -22,7 +23,6 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use k8s_openapi::List;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -46,6 +46,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub struct Logs {
     pub(crate) directory: Directory,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) streams: streams::Streams,
 }
 
 type Body = BoxBody<Bytes, io::Error>;
@@ -78,6 +79,7 @@ pub async fn serve(logs: Logs, listener: TcpListener, tls: Arc<rustls::ServerCon
             }
         });
     }
+    logs.streams.ended().await;
 }
 
 async fn connection(logs: Logs, acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<()> {
@@ -85,30 +87,57 @@ async fn connection(logs: Logs, acceptor: TlsAcceptor, stream: TcpStream) -> io:
     let stream = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await.map_err(late)??;
     let (_, session) = stream.get_ref();
     let peer = session.peer_certificates().and_then(|chain| chain.first());
-    let is_node = peer.is_none_or(|certificate| organization(certificate) == "system:nodes");
+    let peer = peer.map_or(Peer::Other, |certificate| Peer::of(certificate));
     let service = hyper::service::service_fn(move |request| {
         let logs = logs.clone();
         async move {
-            let answer = match is_node {
-                true => Err(Refusal::new(StatusCode::FORBIDDEN, "nodes may not read other nodes' logs")),
-                false => route(&logs, request).await,
+            let answer = match peer {
+                Peer::Node => {
+                    Err(Refusal::new(StatusCode::FORBIDDEN, "nodes may not read other nodes' logs"))
+                }
+                Peer::Other => Err(Refusal::new(StatusCode::FORBIDDEN, "only the API server may ask a node")),
+                Peer::Server => route(&logs, request).await,
             };
             Ok::<_, Infallible>(answer.unwrap_or_else(Refusal::into_response))
         }
     });
     let http = hyper::server::conn::http1::Builder::new();
-    http.serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    connection.with_upgrades().await.map_err(io::Error::other)
 }
 
-fn organization(der: &[u8]) -> String {
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return String::new() };
-    let name = certificate.subject().iter_organization().next();
-    name.and_then(|name| name.as_str().ok()).unwrap_or_default().to_string()
+/// The name that Everynode's API server shows to agents.
+pub const SERVER_NAME: &str = "everynode-server";
+/// The groups of the certificates that other API servers show: kubeadm's from 1.29 on, and all before.
+const SERVER_GROUPS: [&str; 2] = ["kubeadm:cluster-admins", "system:masters"];
+
+/// Who asks. A user's certificate is of the same authority, and what its owner may do only the API server knows.
+/// Differs: kubelet asks the API server in a SubjectAccessReview whether the user may use `nodes/proxy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    Server,
+    Node,
+    Other,
+}
+
+impl Peer {
+    fn of(der: &[u8]) -> Self {
+        let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Self::Other };
+        let subject = certificate.subject();
+        let mut groups = subject.iter_organization().filter_map(|group| group.as_str().ok());
+        let name = subject.iter_common_name().next().and_then(|name| name.as_str().ok());
+        match groups.next() {
+            Some("system:nodes") => Self::Node,
+            Some(group) if SERVER_GROUPS.contains(&group) => Self::Server,
+            None if name == Some(SERVER_NAME) => Self::Server,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// An answer other than 200: plain text, as kubelet gives it.
 #[derive(Debug, PartialEq, Eq)]
-struct Refusal {
+pub(crate) struct Refusal {
     status: StatusCode,
     text: String,
 }
@@ -130,16 +159,22 @@ fn whole(text: impl Into<Bytes>) -> Body {
 }
 
 async fn route(logs: &Logs, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let path: Vec<String> = request.uri().path().trim_matches('/').split('/').map(decode).collect();
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let query = pairs(request.uri().query().unwrap_or_default());
+    if let Some(wanted) = streams::asked::Wanted::parse(&path, &query)
+        && matches!(*request.method(), Method::GET | Method::POST)
+    {
+        return streams::open(logs, request, wanted?).await;
+    }
     if request.method() != Method::GET {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is served"));
     }
-    let path: Vec<String> = request.uri().path().trim_matches('/').split('/').map(decode).collect();
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
         ["healthz"] => Ok(Response::new(whole("ok"))),
         ["pods"] => Ok(pods(logs)),
         ["containerLogs", namespace, pod, container] => {
-            let query = query(request.uri().query().unwrap_or_default());
+            let query = query.into_iter().collect();
             let bad =
                 |error: crate::logs::OptionsError| Refusal::new(StatusCode::BAD_REQUEST, error.to_string());
             let options = Options::parse(&query, Timestamp::now()).map_err(bad)?;
@@ -238,7 +273,7 @@ fn bare(id: &str) -> &str {
     id.split_once("://").map_or(id, |(_, id)| id)
 }
 
-fn query(text: &str) -> BTreeMap<String, String> {
+fn pairs(text: &str) -> Vec<(String, String)> {
     text.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -268,15 +303,16 @@ fn decode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn escapes_in_a_query_are_read() {
-        let found = query("sinceTime=2026-11-21T02%3A00%3A00%2B01%3A00&follow=true&x&&100%=a+b");
+        let found = pairs("sinceTime=2026-11-21T02%3A00%3A00%2B01%3A00&follow=true&x&&100%=a+b");
         let expected =
             [("100%", "a b"), ("follow", "true"), ("sinceTime", "2026-11-21T02:00:00+01:00"), ("x", "")];
         let expected: BTreeMap<_, _> =
             expected.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
-        assert_eq!(found, expected);
+        assert_eq!(found.into_iter().collect::<BTreeMap<_, _>>(), expected);
     }
 
     fn entry(state: &str) -> Entry {

@@ -44,7 +44,9 @@ impl Authority {
     fn issue(&self, name: &str, organization: &str) -> (String, String) {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_string()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
-        params.distinguished_name.push(DnType::OrganizationName, organization);
+        if !organization.is_empty() {
+            params.distinguished_name.push(DnType::OrganizationName, organization);
+        }
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
@@ -178,39 +180,70 @@ async fn a_machine_joins_once_and_only_the_right_cluster() {
     assert!(error.to_string().contains("belongs to system:node:n1"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn logs_are_served_to_the_api_server_and_to_no_node() {
-    let authority = Arc::new(Authority::new());
-    let url = server(authority.clone(), Api::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let token = format!("{}:{SECRET}", authority.hash());
-    let identity = join(&url, &token, "n1", &dir.path().join("pki")).await.unwrap();
-    let tls = identity.serving_tls(&[HERE]).await.unwrap();
+/// A simulated node with the pod `p`, and what is asked of its agent.
+struct Node {
+    authority: Arc<Authority>,
+    url: String,
+    shutdown: Shutdown,
+    running: tokio::task::JoinHandle<Result<(), agent::RunError>>,
+    _dir: tempfile::TempDir,
+}
 
-    let api = Api::default();
-    let runtime = Arc::new(Simulated::new(Stages::INSTANT, Ipv4Addr::new(10, 9, 0, 0)));
-    let mut config = Config::new(api.client(), runtime, "n1", HERE);
-    config.data_dir = dir.path().join("data");
-    config.log_dir = dir.path().join("log");
-    config.log_server = Some(LogServer { listen: (HERE, 0).into(), tls });
-    let shutdown = Shutdown::new();
-    let running = tokio::spawn(agent::run(config, shutdown.clone()));
-    let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "hello:1"}]});
-    api.put("/api/v1/namespaces/default/pods/p", json!({"spec": spec}));
-    let port = eventually("a running pod", || async {
-        let pod = api.get("/api/v1/namespaces/default/pods/p")?;
-        pod["status"]["containerStatuses"][0]["state"]["running"].as_object()?;
-        api.get("/api/v1/nodes/n1")?["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64()
-    })
-    .await;
+impl Node {
+    async fn start() -> Self {
+        let authority = Arc::new(Authority::new());
+        let url = server(authority.clone(), Api::default()).await;
+        let dir = tempfile::tempdir().unwrap();
+        let token = format!("{}:{SECRET}", authority.hash());
+        let identity = join(&url, &token, "n1", &dir.path().join("pki")).await.unwrap();
+        let tls = identity.serving_tls(&[HERE]).await.unwrap();
 
-    let url = format!("https://127.0.0.1:{port}");
-    let ask = async |identity: Option<(String, String)>, path: &str| {
-        let client = authority.client_as(&url, identity);
-        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        let api = Api::default();
+        let runtime = Arc::new(Simulated::new(Stages::INSTANT, Ipv4Addr::new(10, 9, 0, 0)));
+        let mut config = Config::new(api.client(), runtime, "n1", HERE);
+        config.data_dir = dir.path().join("data");
+        config.log_dir = dir.path().join("log");
+        config.log_server = Some(LogServer { listen: (HERE, 0).into(), tls });
+        let shutdown = Shutdown::new();
+        let running = tokio::spawn(agent::run(config, shutdown.clone()));
+        let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "hello:1"}]});
+        api.put("/api/v1/namespaces/default/pods/p", json!({"spec": spec}));
+        let port = eventually("a running pod", || async {
+            let pod = api.get("/api/v1/namespaces/default/pods/p")?;
+            pod["status"]["containerStatuses"][0]["state"]["running"].as_object()?;
+            api.get("/api/v1/nodes/n1")?["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64()
+        })
+        .await;
+        Self { authority, url: format!("https://127.0.0.1:{port}"), shutdown, running, _dir: dir }
+    }
+
+    async fn ask(
+        &self,
+        identity: Option<(String, String)>,
+        request: http::request::Builder,
+    ) -> Result<String, String> {
+        let client = self.authority.client_as(&self.url, identity);
+        let request = request.body(Vec::new()).unwrap();
         client.request_text(request).await.map_err(|error| format!("{error:?}"))
+    }
+
+    fn identity(&self, name: &str, group: &str) -> Option<(String, String)> {
+        Some(self.authority.issue(name, group))
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_are_served_to_the_api_server_and_to_nobody_else() {
+    let node = Node::start().await;
+    let ask = async |identity: Option<(String, String)>, path: &str| {
+        node.ask(identity, http::Request::get(path)).await
     };
-    let server = || Some(authority.issue("everynode-apiserver", "system:masters"));
+    let server = || node.identity("everynode-apiserver", "system:masters");
     let logs = "/containerLogs/default/p/c";
     assert_eq!(ask(server(), logs).await.unwrap(), "hello:1 runs, simulated\n");
     assert_eq!(ask(server(), &format!("{logs}?limitBytes=5")).await.unwrap(), "hello");
@@ -226,11 +259,36 @@ async fn logs_are_served_to_the_api_server_and_to_no_node() {
         let error = ask(server(), &path).await.unwrap_err();
         assert!(error.contains(expected), "{path}: {error}");
     }
-    let node = Some(authority.issue("system:node:n2", "system:nodes"));
-    assert!(ask(node, logs).await.unwrap_err().contains("nodes may not read"));
-    assert!(ask(None, logs).await.is_err(), "no certificate, no connection");
-    let stranger = Authority::new().issue("everynode-apiserver", "system:masters");
-    assert!(ask(Some(stranger), logs).await.is_err(), "a certificate of another authority");
-    shutdown.cancel();
-    running.await.unwrap().unwrap();
+    for path in [logs, "/exec/default/p/c?command=sh&output=1"] {
+        let other = ask(node.identity("system:node:n2", "system:nodes"), path).await.unwrap_err();
+        assert!(other.contains("nodes may not read"), "{other}");
+        let user = ask(node.identity("alice", "developers"), path).await.unwrap_err();
+        assert!(user.contains("only the API server may ask a node"), "{user}");
+        assert!(ask(None, path).await.is_err(), "no certificate, no connection");
+        let stranger = Authority::new().issue("everynode-apiserver", "system:masters");
+        assert!(ask(Some(stranger), path).await.is_err(), "a certificate of another authority");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_cannot_be_is_refused_in_kubelets_words() {
+    let node = Node::start().await;
+    // What Everynode's own server shows: a name, and no group.
+    let server = || node.identity(agent::server::SERVER_NAME, "");
+    let exec = "/exec/default/p/c?command=sh&output=1";
+    let plain = node.ask(server(), http::Request::get(exec)).await.unwrap_err();
+    assert!(plain.contains("Upgrade request required"), "{plain}");
+    for (path, expected) in [
+        (exec, "this node is simulated: no process runs in its containers"),
+        ("/portForward/default/p", "this node is simulated"),
+        ("/exec/default/p/none?output=1", r#"container not found (\"none\")"#),
+        ("/exec/default/none/c?output=1", "pod does not exist"),
+        ("/attach/default/p/c", "you must specify at least 1 of stdin, stdout, stderr"),
+    ] {
+        let request = http::Request::post(path).header("connection", "Upgrade").header("upgrade", "SPDY/3.1");
+        let error = node.ask(server(), request).await.unwrap_err();
+        assert!(error.contains(expected), "{path}: {error}");
+    }
+    node.stop().await;
 }

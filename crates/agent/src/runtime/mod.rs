@@ -9,7 +9,8 @@
 pub mod cri;
 pub mod simulated;
 
-use cri::messages::{AuthConfig, ContainerConfig, PodSandboxConfig};
+use cri::messages::{AttachRequest, AuthConfig, ContainerConfig, ExecRequest};
+use cri::messages::{PodSandboxConfig, PortForwardRequest};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -76,6 +77,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// Runs a command in a container and waits for its end.
     fn exec_sync<'a>(&'a self, id: &'a str, command: &'a [String], limit: Duration)
     -> Answer<'a, ExecResult>;
+    /// Prepares a stream and answers the `http` address at which the runtime serves it, once, with SPDY/3.1 and
+    /// WebSocket up to v4.
+    fn open_stream(&self, what: Streaming) -> Answer<'_, String>;
     /// Lets the runtime open the container's log file anew after a rotation.
     fn reopen_container_log<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
 
@@ -90,6 +94,17 @@ pub trait Runtime: Send + Sync + 'static {
     ) -> Answer<'a, String>;
     /// Every image that is present.
     fn list_images(&self) -> Answer<'_, Vec<Image>>;
+}
+
+/// A verb of CRI that answers with an address to stream at.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Streaming {
+    /// A new process in a running container.
+    Exec(ExecRequest),
+    /// The process of a running container.
+    Attach(AttachRequest),
+    /// Ports of a sandbox.
+    PortForward(PortForwardRequest),
 }
 
 /// Who the runtime is.

@@ -10,7 +10,7 @@
 use super::cri::messages::{AuthConfig, ContainerConfig, PodSandboxConfig};
 use super::{
     Answer, Container, ExecResult, Exit, Image, PodKey, Readiness, Runtime, RuntimeError, RuntimeStatus,
-    Sandbox, State, Version, label,
+    Sandbox, State, Streaming, Version, label,
 };
 use futures::FutureExt as _;
 use jiff::Timestamp;
@@ -345,6 +345,14 @@ impl Runtime for Simulated {
                     message: format!("container {id:?} is not running"),
                 }),
             }
+        }
+        .boxed()
+    }
+
+    fn open_stream(&self, _: Streaming) -> Answer<'_, String> {
+        async {
+            let message = "this node is simulated: no process runs in its containers".into();
+            Err(RuntimeError::Refused { code: "Unimplemented".into(), message })
         }
         .boxed()
     }

@@ -71,7 +71,7 @@ impl Trust {
     /// What the API server is told.
     pub fn server_config(&self, advertise: SocketAddr) -> Result<Config> {
         // No group: what agents trust is the name, and a member of system:nodes may not read logs.
-        let leaf = client_leaf("everynode-server", None);
+        let leaf = client_leaf(agent::server::SERVER_NAME, None);
         let to_agents = self.authority.current(&self.dir, "agent-client", &leaf, Timestamp::now())?;
         Ok(Config {
             advertise,

@@ -273,6 +273,27 @@ messages! {
         #[prost(bytes = "vec", tag = "2")] stderr: Vec<u8>,
         #[prost(int32, tag = "3")] exit_code: i32,
     }
+    ExecRequest {
+        #[prost(string, tag = "1")] container_id: String,
+        #[prost(string, repeated, tag = "2")] cmd: Vec<String>,
+        #[prost(bool, tag = "3")] tty: bool,
+        #[prost(bool, tag = "4")] stdin: bool,
+        #[prost(bool, tag = "5")] stdout: bool,
+        #[prost(bool, tag = "6")] stderr: bool,
+    }
+    AttachRequest {
+        #[prost(string, tag = "1")] container_id: String,
+        #[prost(bool, tag = "2")] stdin: bool,
+        #[prost(bool, tag = "3")] tty: bool,
+        #[prost(bool, tag = "4")] stdout: bool,
+        #[prost(bool, tag = "5")] stderr: bool,
+    }
+    PortForwardRequest {
+        #[prost(string, tag = "1")] pod_sandbox_id: String,
+        #[prost(int32, repeated, tag = "2")] port: Vec<i32>,
+    }
+    /// The answer of each of the three: where to stream.
+    StreamAddress { #[prost(string, tag = "1")] url: String, }
     /// The requests that name one image.
     ImageRequest { #[prost(message, optional, tag = "1")] image: Option<ImageSpec>, }
     ImageStatusResponse { #[prost(message, optional, tag = "1")] image: Option<Image>, }

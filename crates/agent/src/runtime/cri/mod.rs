@@ -11,8 +11,8 @@ pub mod messages;
 mod parse;
 
 use super::{
-    Answer, Container, ExecResult, Image, Readiness, Runtime, RuntimeError, RuntimeStatus, Sandbox, Version,
-    label,
+    Answer, Container, ExecResult, Image, Readiness, Runtime, RuntimeError, RuntimeStatus, Sandbox,
+    Streaming, Version, label,
 };
 use futures::FutureExt as _;
 use http::uri::PathAndQuery;
@@ -320,6 +320,18 @@ impl Runtime for Cri {
             let answer: m::ExecSyncResponse =
                 self.runtime("ExecSync", request, limit.saturating_add(VERB_LIMIT)).await?;
             Ok(ExecResult { stdout: answer.stdout, stderr: answer.stderr, exit_code: answer.exit_code })
+        }
+        .boxed()
+    }
+
+    fn open_stream(&self, what: Streaming) -> Answer<'_, String> {
+        async move {
+            let answer: m::StreamAddress = match what {
+                Streaming::Exec(exec) => self.runtime("Exec", exec, VERB_LIMIT).await?,
+                Streaming::Attach(attach) => self.runtime("Attach", attach, VERB_LIMIT).await?,
+                Streaming::PortForward(ports) => self.runtime("PortForward", ports, VERB_LIMIT).await?,
+            };
+            Ok(answer.url)
         }
         .boxed()
     }
