@@ -56,7 +56,15 @@ async fn ensure(
     let target = target(group, version, plural, namespace, name);
     let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
     let (request, headers) = (Request::parse(&Method::POST, "/", ""), HeaderMap::new());
-    let call = Call { server, kind, target: &target, request: &request, headers: &headers, user: &user };
+    let call = Call {
+        server,
+        kind,
+        target: &target,
+        request: &request,
+        headers: &headers,
+        user: &user,
+        upgrade: None,
+    };
     if let Some((found, _)) = found {
         return if plural == "clusterroles" { restore(&call, &found, &object).await } else { Ok(()) };
     }
@@ -107,7 +115,15 @@ async fn endpoint(server: &Inner) -> Result<(), ApiError> {
     let target = target("", "v1", "endpoints", "default", "kubernetes");
     let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
     let (request, headers) = (Request::parse(&Method::PUT, "/", ""), HeaderMap::new());
-    let call = Call { server, kind, target: &target, request: &request, headers: &headers, user: &user };
+    let call = Call {
+        server,
+        kind,
+        target: &target,
+        request: &request,
+        headers: &headers,
+        user: &user,
+        upgrade: None,
+    };
     let write = Write::own(false);
     let moved = rewrite(&call, write, |old| {
         let mut new = old.clone();

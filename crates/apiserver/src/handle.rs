@@ -17,6 +17,7 @@ use crate::verbs::{self, Call};
 use crate::{ApiServer, Inner, bearer, discovery, health, impersonation, openapi, resources, reviews};
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use http::request::Parts;
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, Limited};
 use std::convert::Infallible;
@@ -80,7 +81,7 @@ where
     let begun = Instant::now();
     let (head, body) = request.into_parts();
     let parsed = Request::parse(&head.method, head.uri.path(), head.uri.query().unwrap_or_default());
-    let work = answer(&server.inner, identity, &parsed, &head.headers, body);
+    let work = answer(&server.inner, identity, &parsed, &head, body);
     let reply = match deadline(&parsed) {
         Err(error) => Err(error),
         Ok(None) => work.await,
@@ -100,13 +101,14 @@ async fn answer<B>(
     server: &Inner,
     identity: Identity,
     request: &Request,
-    headers: &HeaderMap,
+    head: &Parts,
     body: B,
 ) -> Result<Reply, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let headers = &head.headers;
     let user = match identity {
         Identity::Known(user) => user,
         Identity::Connection(certificate) => match authn::credential(certificate.as_ref(), headers) {
@@ -117,7 +119,7 @@ where
     let user = impersonation::user(server, user, headers).await?;
     authorize(server, &user, request).await?;
     match &request.route {
-        Route::Resource(target) => resource(server, &user, request, target, headers, body).await,
+        Route::Resource(target) => resource(server, &user, request, target, head, body).await,
         route => {
             if !matches!(request.method, Method::GET | Method::HEAD) {
                 return Err(ApiError::method_not_allowed());
@@ -144,7 +146,7 @@ async fn resource<B>(
     user: &User,
     request: &Request,
     target: &Target,
-    headers: &HeaderMap,
+    head: &Parts,
     body: B,
 ) -> Result<Reply, ApiError>
 where
@@ -156,7 +158,8 @@ where
     }
     let kind =
         resources::find(&target.group, &target.version, &target.plural).ok_or_else(ApiError::no_such_path)?;
-    let call = Call { server, kind, target, request, headers, user };
+    let (headers, upgrade) = (&head.headers, head.extensions.get().cloned());
+    let call = Call { server, kind, target, request, headers, user, upgrade };
     call.exists(request.verb())?;
     let body = read_body(body).await?;
     if reviews::is_review(kind) {

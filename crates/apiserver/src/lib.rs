@@ -124,6 +124,8 @@ pub(crate) struct Inner {
     /// Ends watches and background work.
     closing: CancellationToken,
     watches: Arc<Semaphore>,
+    /// Exec, attach and port-forward.
+    streams: node_proxy::stream::Streams,
     /// One service at a time looks for a free address.
     addresses: tokio::sync::Mutex<()>,
     background: Mutex<Option<JoinHandle<String>>>,
@@ -134,11 +136,13 @@ pub(crate) struct Inner {
 impl ApiServer {
     /// Reads all objects, starts the cache, and writes what every cluster has (7.8).
     pub async fn open(store: Arc<dyn Store>, config: Config) -> Result<Self, OpenError> {
+        let closing = CancellationToken::new();
         let inner = Arc::new(Inner {
             cache: Cache::open(store.clone(), config.sources.now).await?,
             store,
             config,
-            closing: CancellationToken::new(),
+            streams: node_proxy::stream::Streams::new(closing.clone()),
+            closing,
             watches: Arc::new(Semaphore::new(WATCHES)),
             addresses: tokio::sync::Mutex::new(()),
             background: Mutex::new(None),
@@ -161,9 +165,14 @@ impl ApiServer {
         UserService::stranger(self.clone())
     }
 
-    /// Ends all watches and the background work.
+    /// Ends all watches, streams and the background work.
     pub fn close(&self) {
         self.inner.closing.cancel();
+    }
+
+    /// Waits until the last stream has ended; after [`ApiServer::close`] that is soon.
+    pub async fn streams_ended(&self) {
+        self.inner.streams.ended().await;
     }
 
     /// Waits until the background work ends, which it does only after [`ApiServer::close`] or a failure. Says why.

@@ -1,34 +1,22 @@
 //! Requests that a node agent answers: container logs, and plain GETs below `nodes/NAME/proxy` (wire 6.21, A.9).
 //!
-//! What is asked is checked here ([`log_path`] is pure), then the agent's bytes pass through as they come. The agent
-//! is found by the node's InternalIP and `status.daemonEndpoints.kubeletEndpoint.Port`, and must show a certificate
-//! for that address. Differs: exec, attach and port-forward are not served yet (issue 4).
+//! What is asked is checked here ([`log_path`] is pure), then the agent's bytes pass through as they come ([`agent`]).
+//! Exec, attach and port-forward become streams: [`stream`].
+
+mod agent;
+pub mod stream;
 
 use crate::Inner;
 use crate::error::{ApiError, FieldError};
 use crate::options::Query;
 use crate::reply::{self, BodyError, Reply};
-use crate::resources::find;
 use crate::verbs::Call;
+use agent::{Agent, Answer};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue};
-use http_body_util::{BodyExt as _, BodyStream, Empty, Limited, StreamBody};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http_body_util::{BodyExt as _, BodyStream, Empty, StreamBody};
 use serde_json::Value;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio_util::task::AbortOnDropHandle;
-
-/// How long an agent has to take the connection, shake hands, and begin its answer.
-const CONNECT: Duration = Duration::from_secs(10);
-const FIRST_BYTE: Duration = Duration::from_secs(30);
-/// Most bytes of an agent's refusal that are passed on.
-const REFUSAL_MAX: usize = 2048;
 
 /// GET `pods/NAME/log`.
 pub async fn logs(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -132,23 +120,16 @@ async fn pass(
     path: &str,
     media: Option<&'static str>,
 ) -> Result<Reply, ApiError> {
-    let address = address(server, node).await?;
-    let Some(tls) = server.config.agent_tls.clone() else {
-        let text = "this server has no certificate to speak to node agents with";
-        return Err(ApiError::plain(503, "ServiceUnavailable", text));
-    };
-    let failed = |error: &dyn std::fmt::Display| ApiError {
-        message: format!("Get \"https://{address}{path}\": {error}"),
+    let agent = Agent::of(server, node).await?;
+    let failed = |error: BodyError| ApiError {
+        message: format!("Get \"https://{}{path}\": {error}", agent.address),
         ..ApiError::internal("")
     };
-    let (response, connection) = match tokio::time::timeout(FIRST_BYTE, ask(address, path, tls)).await {
-        Ok(Ok(answered)) => answered,
-        Ok(Err(error)) => return Err(failed(&error)),
-        Err(_) => return Err(failed(&"net/http: timeout awaiting response headers")),
-    };
+    let request = http::Request::get(path).body(Empty::<Bytes>::new()).map_err(|e| failed(e.into()))?;
+    let Answer { response, connection } = agent.ask(request).await.map_err(failed)?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
-        return Err(refusal(head.status.as_u16(), body).await);
+        return Err(refused(head.status.as_u16(), agent::refusal(body).await));
     }
     let mut reply = reply::text(head.status.as_u16(), "");
     let theirs = head.headers.get(CONTENT_TYPE).cloned();
@@ -167,62 +148,14 @@ async fn pass(
     Ok(reply)
 }
 
-async fn ask(
-    address: SocketAddr,
-    path: &str,
-    tls: Arc<rustls::ClientConfig>,
-) -> Result<(http::Response<Incoming>, AbortOnDropHandle<()>), BodyError> {
-    let connect = async {
-        let tcp =
-            TcpStream::connect(address).await.map_err(|e| format!("dial tcp {address}: connect: {e}"))?;
-        tcp.set_nodelay(true)?;
-        let name = ServerName::IpAddress(address.ip().into());
-        Ok::<_, BodyError>(tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await?)
-    };
-    let stream = tokio::time::timeout(CONNECT, connect)
-        .await
-        .map_err(|_| format!("dial tcp {address}: i/o timeout"))??;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let task = AbortOnDropHandle::new(tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%address, %error, "a connection to a node agent ended");
-        }
-    }));
-    let request = http::Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
-    Ok((sender.send_request(request).await?, task))
-}
-
 /// What the agent said, with its code. Kubernetes: `rest.GenericHttpResponseChecker`.
-async fn refusal(code: u16, body: Incoming) -> ApiError {
-    let bytes = Limited::new(body, REFUSAL_MAX).collect().await.map(|b| b.to_bytes()).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes).trim().to_string();
+fn refused(code: u16, text: String) -> ApiError {
     match code {
         400 => ApiError::bad_request(text),
         404 => ApiError::plain(404, "NotFound", text),
         500 => ApiError::internal(text),
         code => ApiError::plain(code, "Unknown", format!("unknown ({text})")),
     }
-}
-
-async fn address(server: &Inner, node: &str) -> Result<SocketAddr, ApiError> {
-    let Some(kind) = find("", "v1", "nodes") else { return Err(ApiError::no_such_path()) };
-    let found = server.read(kind, "", node).await?;
-    let (object, _) = found.ok_or_else(|| ApiError::not_found(crate::admission::resource(kind), node))?;
-    agent_address(&object).ok_or_else(|| {
-        ApiError::plain(
-            503,
-            "ServiceUnavailable",
-            format!("node {node} has no InternalIP or no agent port in its status"),
-        )
-    })
-}
-
-fn agent_address(node: &Value) -> Option<SocketAddr> {
-    let addresses = node["status"]["addresses"].as_array()?;
-    let internal = addresses.iter().find(|address| address["type"] == "InternalIP")?;
-    let ip: IpAddr = internal["address"].as_str()?.parse().ok()?;
-    let port = u16::try_from(node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64()?).ok()?;
-    (port > 0).then(|| SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]
@@ -257,13 +190,5 @@ mod tests {
         let both = path(&["a"], "sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z").unwrap_err();
         assert!(both.contains("at most one of `sinceTime` or `sinceSeconds` may be specified"), "{both}");
         assert!(path(&["a"], "sinceTime=x%0d%0ay").is_err());
-    }
-
-    #[test]
-    fn an_agent_is_where_its_node_says() {
-        let node = json!({"status": {"addresses": [{"type": "Hostname", "address": "n"},
-            {"type": "InternalIP", "address": "10.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}}});
-        assert_eq!(agent_address(&node), Some("10.0.0.1:10250".parse().unwrap()));
-        assert_eq!(agent_address(&json!({})), None);
     }
 }

@@ -85,7 +85,8 @@ pub async fn serve(
     };
     drop(listener);
     server.close();
-    if tokio::time::timeout(LINGER, graceful.shutdown()).await.is_err() {
+    let finished = async { tokio::join!(graceful.shutdown(), server.streams_ended()) };
+    if tokio::time::timeout(LINGER, finished).await.is_err() {
         tracing::warn!(open = connections.len(), "some requests were not finished in time and are cut");
     }
     connections.shutdown().await;

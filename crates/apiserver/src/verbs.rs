@@ -28,6 +28,7 @@ use crate::resources::Kind;
 use crate::service_accounts::request;
 use bytes::Bytes;
 use http::HeaderMap;
+use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 use update::Part;
 
@@ -48,6 +49,8 @@ pub struct Call<'a> {
     pub headers: &'a HeaderMap,
     /// Who asks.
     pub user: &'a User,
+    /// The connection itself, where the client wants to go on in another protocol.
+    pub upgrade: Option<OnUpgrade>,
 }
 
 /// Answers a call that [`Call::exists`] and whose user may make it.
@@ -68,7 +71,7 @@ pub async fn answer(call: &Call<'_>, body: Bytes) -> Result<Reply, ApiError> {
         ("token", Verb::Create) => request::answer(call, &body).await,
         ("log", Verb::Get) => crate::node_proxy::logs(call).await,
         ("proxy", Verb::Get) if call.kind.plural == "nodes" => crate::node_proxy::node(call).await,
-        ("exec" | "attach" | "portforward", _) => Err(not_yet(&call.target.subresource)),
+        ("exec" | "attach" | "portforward", _) => crate::node_proxy::stream::open(call).await,
         (subresource, verb) => match (Part::of(subresource), verb) {
             (Some(part), Verb::Update) => update::put(call, part, &body).await,
             (Some(part), Verb::Patch) => update::patch(call, part, &body).await,
@@ -77,19 +80,12 @@ pub async fn answer(call: &Call<'_>, body: Bytes) -> Result<Reply, ApiError> {
     }
 }
 
-fn not_yet(what: &str) -> ApiError {
-    ApiError::plain(501, "NotImplemented", format!("{what} is not served by this version of Everynode"))
-}
-
 impl Call<'_> {
     /// Refuses what the kind does not have.
     pub fn exists(&self, verb: Verb) -> Result<(), ApiError> {
         let Target { namespace, name, subresource, .. } = self.target;
         if !self.kind.namespaced && !namespace.is_empty() {
             return Err(ApiError::no_such_path());
-        }
-        if self.kind.plural == "pods" && matches!(subresource.as_str(), "exec" | "attach" | "portforward") {
-            return Ok(());
         }
         let verbs = match subresource.as_str() {
             "" => self.kind.verbs,

@@ -23,7 +23,7 @@ use crate::verbs::same::same;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// The kind. Attach, exec, port-forward and ephemeral containers are not served yet.
+/// The kind. Ephemeral containers are not served yet.
 pub const KIND: Kind = Kind {
     kind: "Pod",
     plural: "pods",
@@ -31,6 +31,7 @@ pub const KIND: Kind = Kind {
     short_names: &["po"],
     categories: &["all"],
     subresources: &[
+        stream("attach", "PodAttachOptions"),
         Subresource { name: "binding", group: "", version: "", kind: "Binding", verbs: &["create"] },
         Subresource {
             name: "eviction",
@@ -39,13 +40,20 @@ pub const KIND: Kind = Kind {
             kind: "Eviction",
             verbs: &["create"],
         },
+        stream("exec", "PodExecOptions"),
         Subresource { name: "log", group: "", version: "", kind: "Pod", verbs: &["get"] },
+        stream("portforward", "PodPortForwardOptions"),
         status_of("Pod"),
     ],
     traits: Traits { delete_returns_object: true, graceful_delete: true, ..PLAIN },
     rules: &Pods,
     ..ORDINARY
 };
+
+/// A subresource that turns the connection into a stream; its kind is that of the query.
+const fn stream(name: &'static str, kind: &'static str) -> Subresource {
+    Subresource { name, group: "", version: "", kind, verbs: &["create", "get"] }
+}
 
 /// A pod that a file on its node describes.
 const MIRROR: &str = "kubernetes.io/config.mirror";

@@ -43,7 +43,7 @@ pub async fn permit(call: &Call<'_>, pod: &Value, dry_run: bool) -> Result<(), A
         name: metadata::text(budget, "name").to_string(),
         ..Target::default()
     };
-    let paying = Call { kind: &poddisruptionbudgets::KIND, target: &target, ..*call };
+    let paying = Call { kind: &poddisruptionbudgets::KIND, target: &target, upgrade: None, ..*call };
     let write = Write::own(dry_run);
     let (name, now) = (metadata::text(pod, "name"), call.server.now());
     rewrite(&paying, write, |budget| Ok((spent(budget, name, now)?, Vec::new()))).await.map(drop)

@@ -58,13 +58,26 @@ impl Authority {
         (leaf.pem(), key.serialize_pem())
     }
 
+    /// For a client that trusts this authority and shows a certificate of it.
+    pub fn trusting_as(&self, name: &str, group: &str) -> Arc<rustls::ClientConfig> {
+        use rustls_pki_types::pem::PemObject as _;
+        let (certificate, key) = self.client(name, group);
+        let certificate = rustls_pki_types::CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        Arc::new(self.roots().with_client_auth_cert(vec![certificate], key).unwrap())
+    }
+
     /// For a client that trusts this authority.
     pub fn trusting(&self) -> Arc<rustls::ClientConfig> {
+        Arc::new(self.roots().with_no_client_auth())
+    }
+
+    fn roots(&self) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.certificate.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config =
             rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth())
+        config.unwrap().with_root_certificates(roots)
     }
 }

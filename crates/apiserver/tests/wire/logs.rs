@@ -49,7 +49,8 @@ fn agent_answer(path: String, lines: Option<Lines>) -> http::Response<AgentBody>
     http::Response::new(StreamBody::new(frames).boxed_unsync())
 }
 
-async fn cluster(authority: &Authority, agent: SocketAddr) -> Harness {
+/// A server with one node, whose agent is there, and one pod on it.
+pub async fn cluster(authority: &Authority, agent: SocketAddr) -> Harness {
     let api = Harness::with(Config { agent_tls: Some(authority.trusting()), ..config() }).await;
     api.create("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
     let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": agent.ip().to_string()}],

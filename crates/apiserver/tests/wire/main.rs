@@ -16,6 +16,7 @@ mod objects;
 mod people;
 mod real_client;
 mod rights;
+mod streams;
 mod tokens;
 mod watches;
 mod who_may;
