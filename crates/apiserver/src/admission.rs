@@ -9,6 +9,7 @@ mod limits;
 mod mirror_pods;
 mod node_restriction;
 mod priority;
+pub mod quota;
 
 use crate::Inner;
 use crate::authn::User;

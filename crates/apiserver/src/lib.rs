@@ -128,6 +128,8 @@ pub(crate) struct Inner {
     streams: node_proxy::stream::Streams,
     /// One service at a time looks for a free address.
     addresses: tokio::sync::Mutex<()>,
+    /// Held while quotas are charged.
+    charging: tokio::sync::Mutex<()>,
     background: Mutex<Option<JoinHandle<String>>>,
     /// Roles and bindings as they were last read.
     rights: Mutex<rights::Read>,
@@ -145,6 +147,7 @@ impl ApiServer {
             closing,
             watches: Arc::new(Semaphore::new(WATCHES)),
             addresses: tokio::sync::Mutex::new(()),
+            charging: tokio::sync::Mutex::new(()),
             background: Mutex::new(None),
             rights: Mutex::default(),
         });

@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
@@ -67,6 +67,8 @@ pub enum Watched {
     Requests,
     /// PodDisruptionBudgets.
     Budgets,
+    /// ResourceQuotas.
+    Quotas,
 }
 
 /// What is known of the cluster. Clones show the same.
@@ -92,6 +94,8 @@ pub struct Caches {
     pub requests: Arc<Mirror<CertificateSigningRequest>>,
     /// PodDisruptionBudgets.
     pub budgets: Arc<Mirror<PodDisruptionBudget>>,
+    /// ResourceQuotas.
+    pub quotas: Arc<Mirror<ResourceQuota>>,
 }
 
 impl Default for Caches {
@@ -108,6 +112,7 @@ impl Default for Caches {
             root_ca_maps: Arc::new(Mirror::new(&[])),
             requests: Arc::new(Mirror::new(&[])),
             budgets: Arc::new(Mirror::new(&[])),
+            quotas: Arc::new(Mirror::new(&[])),
         }
     }
 }
@@ -136,6 +141,7 @@ impl Caches {
                 Watched::RootCaMaps => self.root_ca_maps.synced().await,
                 Watched::Requests => self.requests.synced().await,
                 Watched::Budgets => self.budgets.synced().await,
+                Watched::Quotas => self.quotas.synced().await,
             }
         }
     }
@@ -168,6 +174,7 @@ impl Caches {
             Watched::Budgets => {
                 feed(Api::all(client), all, trim::only_metadata, self.budgets.clone()).boxed()
             }
+            Watched::Quotas => feed(Api::all(client), all, trim::only_metadata, self.quotas.clone()).boxed(),
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod leader;
 mod namespaces;
 mod node_lifecycle;
 mod pod_gc;
+mod quotas;
 pub mod reconcile;
 mod scheduling;
 mod served;
@@ -62,11 +63,13 @@ pub enum Loop {
     Certificates,
     /// How many pods of each budget may be away.
     Disruption,
+    /// How much of each quota is used.
+    Quotas,
 }
 
 impl Loop {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DaemonSets,
         Self::Scheduling,
         Self::NodeLifecycle,
@@ -76,6 +79,7 @@ impl Loop {
         Self::PodGc,
         Self::Certificates,
         Self::Disruption,
+        Self::Quotas,
     ];
 
     /// The loop's name in logs and flags.
@@ -90,6 +94,7 @@ impl Loop {
             Self::PodGc => "pod_gc",
             Self::Certificates => "certificates",
             Self::Disruption => "disruption",
+            Self::Quotas => "quotas",
         }
     }
 
@@ -104,6 +109,7 @@ impl Loop {
             Self::PodGc => pod_gc::READS,
             Self::Certificates => certificates::READS,
             Self::Disruption => disruption::READS,
+            Self::Quotas => quotas::READS,
         }
     }
 }
@@ -255,6 +261,7 @@ fn start(tasks: &mut Tasks, shared: &Arc<Shared>, which: &Loops) {
             Loop::PodGc => tasks.spawn(name, pod_gc::run(shared)),
             Loop::Certificates => tasks.spawn(name, certificates::run(shared)),
             Loop::Disruption => tasks.spawn(name, disruption::run(shared)),
+            Loop::Quotas => tasks.spawn(name, quotas::run(shared)),
         }
     }
     for (kind, feed) in shared.caches.feeds(&shared.client, &kinds) {

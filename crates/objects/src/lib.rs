@@ -14,6 +14,7 @@ pub mod node_affinity;
 pub mod owner;
 pub mod pod;
 pub mod quantity;
+pub mod quota;
 pub mod selector;
 pub mod taints;
 

@@ -1,4 +1,4 @@
-//! ResourceQuotas: how much a namespace may hold. Stored and shown; nothing here counts against them yet.
+//! ResourceQuotas: how much a namespace may hold. [`crate::admission`] charges them, the loop `quotas` counts.
 //!
 //! Kubernetes: `registry/core/resourcequota`, `core/validation.ValidateResourceQuota`.
 

@@ -70,7 +70,7 @@ pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiErr
     same::tidied(&mut object);
     write_record(call, &record, &mut object, &seconds(now));
     warnings.extend(kind.rules.warnings(&object, None));
-    for _ in 0..NAME_TRIES {
+    for attempt in 0..NAME_TRIES {
         if generated {
             let name = objects::name::generate(&base, &mut || {
                 u32::from_le_bytes(chance::bytes(server.config.sources.chance))
@@ -80,6 +80,9 @@ pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiErr
         let mut errors = metadata::validate(&object, kind);
         errors.extend(kind.rules.validate_create(&object));
         call.check(&object, &errors)?;
+        if attempt == 0 {
+            admission::quota::charge(server, kind, &object, dry_run).await?;
+        }
         match store(server, call, &mut object, dry_run).await {
             Err(error) if generated && error.reason == "AlreadyExists" => continue,
             other => return other.map(|()| Written { object, code: 201, warnings }),

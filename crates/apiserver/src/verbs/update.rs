@@ -159,6 +159,10 @@ pub async fn rewrite(
             }
             return Ok(written);
         }
+        if (kind.group, kind.plural) == ("", "services") {
+            let (new, old) = (&written.object, Some(&old));
+            admission::quota::charge_change(server, kind, new, old, write.dry_run).await?;
+        }
         match commit(call, &mut written.object, revision).await? {
             Committed::Done => return Ok(written),
             Committed::Interfered => write.warnings = written.warnings,

@@ -10,6 +10,7 @@ mod disruption;
 mod faults;
 mod garbage;
 mod nodes;
+mod quotas;
 mod rights;
 mod scheduling;
 mod upstream;
