@@ -70,7 +70,11 @@ async fn ensure(
     }
     let record = create::Record::Updated(MANAGER);
     let new = create::New { object, record, warnings: Vec::new(), dry_run: false };
-    create::new_object(&call, new).await.map(drop)
+    match create::new_object(&call, new).await {
+        // Another server on the same store was faster.
+        Err(error) if error.reason == "AlreadyExists" => Ok(()),
+        other => other.map(drop),
+    }
 }
 
 /// Gives a default role the rules back that it lacks, unless its annotation says to leave it alone. What others added stays.

@@ -64,39 +64,65 @@ pub enum CacheError {
 /// wait for a revision that does not exist yet (3.1.3: about three seconds).
 const CATCH_UP: Duration = Duration::from_secs(3);
 
+/// After a store that is away the cache waits this long before it follows again.
+const PAUSE: Duration = Duration::from_millis(500);
+
 impl Cache {
     /// Reads everything. [`Cache::feed`] must run for the cache to move.
     pub async fn open(store: Arc<dyn Store>, now: fn() -> jiff::Timestamp) -> Result<Self, CacheError> {
         let listing = store.list(encode::ROOT).await?;
-        let mut found: BTreeMap<String, Vec<Item>> = BTreeMap::new();
-        let kinds: BTreeMap<String, &'static Kind> = KINDS.iter().map(|k| (encode::prefix(k), k)).collect();
-        for Entry { key, value, revision, .. } in listing.entries {
-            let prefix = prefix_of(&key).to_string();
-            // A kind that this version does not serve stays in the store untouched.
-            let Some(kind) = kinds.get(&prefix) else { continue };
-            let name = key.to_string();
-            let item = Item::read(kind, key, revision, value, None);
-            let item = item.map_err(|source| CacheError::Damaged { key: name, source })?;
-            found.entry(prefix).or_default().push(item);
-        }
-        let collections = kinds.into_iter().map(|(prefix, kind)| {
+        let revision = listing.revision;
+        let mut found = read(listing)?;
+        let collections = KINDS.iter().map(|kind| {
+            let prefix = encode::prefix(kind);
             let items = found.remove(&prefix).unwrap_or_default();
-            (prefix, Arc::new(Collection::new(kind, items, listing.revision)))
+            (prefix, Arc::new(Collection::new(kind, items, revision)))
         });
-        let (reached, moved) = (AtomicU64::new(listing.revision), Notify::new());
+        let (reached, moved) = (AtomicU64::new(revision), Notify::new());
         Ok(Self { collections: collections.collect(), store, reached, moved, now })
     }
 
     /// Follows the store until it fails. This future never ends well.
     pub async fn feed(&self) -> CacheError {
-        match self.follow().await {
-            Ok(()) => CacheError::Ended,
-            Err(error) => error,
+        let mut outcome = self.follow().await;
+        loop {
+            outcome = match outcome {
+                // Only a store outside this process forgets what we have not read yet, or is away for a while.
+                Err(CacheError::Store(store::Error::Compacted { .. })) => match self.relist().await {
+                    Ok(()) => self.follow().await,
+                    failed => failed,
+                },
+                Err(CacheError::Store(store::Error::Unavailable { .. })) => {
+                    tokio::time::sleep(PAUSE).await;
+                    self.follow().await
+                }
+                Ok(()) => return CacheError::Ended,
+                Err(error) => return error,
+            }
         }
     }
 
+    /// Begins anew with what is stored now. Nobody knows what happened in between, so every watcher is closed and
+    /// earlier revisions are too old; clients list again (3.3.3).
+    async fn relist(&self) -> Result<(), CacheError> {
+        let listing = self.store.list(encode::ROOT).await?;
+        tracing::warn!(
+            revision = listing.revision,
+            "the store has forgotten changes; all objects are read anew"
+        );
+        let revision = listing.revision;
+        let mut found = read(listing)?;
+        for (prefix, collection) in &self.collections {
+            collection.replace(found.remove(prefix).unwrap_or_default(), revision);
+        }
+        self.reached.store(revision, Ordering::Release);
+        self.moved.notify_waiters();
+        Ok(())
+    }
+
     async fn follow(&self) -> Result<(), CacheError> {
-        let mut watch = self.store.watch(encode::ROOT, self.revision()).await?;
+        // Of all keys: what is beside the objects moves the store's revision too, which reads wait for.
+        let mut watch = self.store.watch("", self.revision()).await?;
         while let Some(batch) = watch.next().await {
             let batch = batch?;
             self.apply(batch)?;
@@ -165,6 +191,22 @@ impl Cache {
     pub fn collections(&self) -> impl Iterator<Item = &Arc<Collection>> {
         self.collections.values()
     }
+}
+
+/// What a list found, by prefix.
+fn read(listing: store::Listing) -> Result<BTreeMap<String, Vec<Item>>, CacheError> {
+    let kinds: BTreeMap<String, &'static Kind> = KINDS.iter().map(|k| (encode::prefix(k), k)).collect();
+    let mut found: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+    for Entry { key, value, revision, .. } in listing.entries {
+        let prefix = prefix_of(&key).to_string();
+        // A kind that this version does not serve stays in the store untouched.
+        let Some(kind) = kinds.get(&prefix) else { continue };
+        let name = key.to_string();
+        let item = Item::read(kind, key, revision, value, None);
+        let item = item.map_err(|source| CacheError::Damaged { key: name, source })?;
+        found.entry(prefix).or_default().push(item);
+    }
+    Ok(found)
 }
 
 /// `/registry/apps/daemonsets/default/x` → `/registry/apps/daemonsets/`.

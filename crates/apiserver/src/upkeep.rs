@@ -4,6 +4,7 @@
 
 use crate::Inner;
 use crate::cache::item::Filter;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use std::time::Duration;
 const EXPIRY_EVERY: Duration = Duration::from_secs(60);
 /// Changes that stay in the store's own history: this server's watches replay from the cache's rings.
 const KEEP_REVISIONS: u64 = 10_000;
+/// And those of the last so many minutes: another server on the same store may be cut off from it that long.
+/// Kubernetes: `--etcd-compaction-interval`.
+const KEEP_MINUTES: usize = 5;
 
 /// Runs until the server closes or the store fails; says why it ended.
 pub async fn run(server: Arc<Inner>) -> String {
@@ -30,10 +34,17 @@ pub async fn run(server: Arc<Inner>) -> String {
 async fn keep(server: &Inner) {
     let mut tick = tokio::time::interval(EXPIRY_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut minutes = VecDeque::new();
     loop {
         tick.tick().await;
         expire(server).await;
-        let before = server.cache.revision().saturating_sub(KEEP_REVISIONS);
+        let now = server.cache.revision();
+        minutes.push_back(now);
+        if minutes.len() <= KEEP_MINUTES {
+            continue;
+        }
+        let then = minutes.pop_front().unwrap_or_default();
+        let before = then.min(now.saturating_sub(KEEP_REVISIONS));
         if let Err(error) = server.store.compact(before).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the store's history was not compacted");
         }

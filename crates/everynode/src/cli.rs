@@ -7,6 +7,7 @@ pub mod node;
 pub mod rollout;
 pub mod rotate;
 pub mod server;
+mod store;
 mod target;
 pub mod token;
 pub mod up;

@@ -2,6 +2,7 @@
 //!
 //! Each function runs one process's components until `end` is ready or one of them fails; nothing is left running.
 
+mod backing;
 mod nodes;
 pub mod sealing;
 mod trust;
@@ -11,11 +12,10 @@ pub use nodes::{agent, fleet};
 use crate::config;
 use anyhow::{Context as _, Result, bail};
 use apiserver::{ApiServer, User};
-use controllers::{Loop, Loops, Signer, leader};
+use controllers::{Loop, LoopError, Loops, Signer, leader};
 use http::HeaderValue;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,11 @@ use trust::Trust;
 const LOOPS_USER: &str = "system:everynode:controllers";
 /// Where and under which name a controller beside a foreign control plane holds its lease.
 pub const LEASE: (&str, &str) = ("kube-system", "everynode-daemonsets");
+/// The lease of all loops, where several servers share a store: one of them runs the loops. Kubernetes has one for
+/// kube-controller-manager and one for kube-scheduler.
+const LOOPS_LEASE: (&str, &str) = ("kube-system", "everynode-controllers");
+/// How long a server that ends waits for its loops to end and give the lease back.
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The control plane: store, API server and loops. `ready` is called once, with the address for clients.
 pub async fn server(
@@ -35,13 +40,18 @@ pub async fn server(
     let data_dir = crate::folder::open(&config.data_dir)?;
     let listeners = listen(&config.listen).await?;
     let (client_side, inner_side) = addresses(&listeners)?;
-    let sealed = sealing::open(&data_dir).await?;
+    let opened = backing::open(&config.store, &data_dir).await?;
     let trust = Trust::open(&data_dir, client_side, &config)?;
-    let server = ApiServer::open(Arc::new(sealed.store.clone()), trust.server_config(inner_side)?).await?;
-    let loops = trust.loops_config(config.node_grace)?;
+    let store = opened.of(trust.authority(), trust.common()).await?;
+    let server = ApiServer::open(store.store(), trust.server_config(inner_side)?).await?;
+    let mut settings = trust.loops_config(config.node_grace)?;
+    settings.election = store.is_shared().then(|| election(LOOPS_LEASE));
     let client = loops_client(&server);
     ready(client_side);
-    let closing = CancellationToken::new();
+    let (closing, leaving) = (CancellationToken::new(), CancellationToken::new());
+    let loops = run_loops(client, config.loops, settings, leaving.clone());
+    tokio::pin!(loops);
+    let mut loops_ended = false;
     let mut serving = tokio::task::JoinSet::new();
     for listener in listeners {
         let closing = closing.clone().cancelled_owned();
@@ -54,11 +64,18 @@ pub async fn server(
             Ok(Err(error)) => error.into(),
             Err(error) => error.into(),
         }),
-        result = run_loops(client, config.loops, loops) => result,
+        result = &mut loops => {
+            loops_ended = true;
+            result.and_then(|()| bail!("the loops have ended"))
+        }
         () = trust.renew() => Ok(()),
-        () = sealed.follow() => Ok(()),
-        why = sealed.below.stopped() => Err(anyhow::anyhow!("the store cannot go on: {why}")),
+        () = store.follow() => Ok(()),
+        why = store.stopped() => Err(anyhow::anyhow!("the store cannot go on: {why}")),
     };
+    leaving.cancel();
+    if !loops_ended && tokio::time::timeout(RELEASE_LIMIT, loops).await.is_err() {
+        tracing::warn!("the loops did not end in time");
+    }
     closing.cancel();
     while serving.join_next().await.is_some() {}
     ended
@@ -73,14 +90,16 @@ pub async fn controller(config: config::Controller, end: impl Future<Output = ()
             as_controllers(config.context("no cluster: name a kubeconfig with --kubeconfig or KUBECONFIG")?)?
         }
     };
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let election = config.leader_elect.then(|| leader::Election {
-        namespace: LEASE.0.into(),
-        name: LEASE.1.into(),
-        identity: format!("{host}_{}", std::process::id()),
-    });
+    let election = config.leader_elect.then(|| election(LEASE));
     let settings = controllers::Config { election, ..Default::default() };
     Ok(controllers::run(client, Loops::of([Loop::DaemonSets]), settings, end).await?)
+}
+
+/// This process as a candidate for a lease.
+fn election((namespace, name): (&str, &str)) -> leader::Election {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let identity = format!("{host}_{}", std::process::id());
+    leader::Election { namespace: namespace.into(), name: name.into(), identity }
 }
 
 /// A client from a kubeconfig file.
@@ -109,16 +128,24 @@ fn loops_client(server: &ApiServer) -> kube::Client {
     kube::Client::new(service, "default")
 }
 
+/// Runs the loops until they are to leave. Whoever loses the lease goes on serving, and stands by for it again.
 async fn run_loops(
     client: kube::Client,
     loops: std::collections::BTreeSet<Loop>,
     config: controllers::Config,
+    leaving: CancellationToken,
 ) -> Result<()> {
     if loops.is_empty() {
-        return std::future::pending().await;
+        leaving.cancelled().await;
+        return Ok(());
     }
-    controllers::run(client, Loops::of(loops), config, std::future::pending()).await?;
-    bail!("the loops have ended")
+    loop {
+        let leaving = leaving.clone().cancelled_owned();
+        match controllers::run(client.clone(), Loops::of(loops.clone()), config.clone(), leaving).await {
+            Err(LoopError::Leader(lost)) => tracing::warn!(%lost, "the loops stand by"),
+            ended => return Ok(ended?),
+        }
+    }
 }
 
 async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {

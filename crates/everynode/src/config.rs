@@ -60,6 +60,34 @@ pub struct Server {
     pub loops: BTreeSet<Loop>,
     /// How long a silent node counts as ready, in seconds; none: Kubernetes' 40.
     pub node_grace: Option<u64>,
+    /// Where the objects are.
+    pub store: Store,
+    /// What all servers of a cluster have in common; none: the folder of the server's own certificates.
+    pub pki_dir: Option<PathBuf>,
+}
+
+/// Where the objects are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// In a file of the data folder.
+    Embedded,
+    /// In etcd, perhaps with other servers.
+    Etcd(Etcd),
+}
+
+/// How etcd is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Etcd {
+    /// Its members.
+    pub endpoints: Vec<String>,
+    /// What our keys begin with.
+    pub prefix: String,
+    /// Who signs the members' certificates: a file.
+    pub ca: Option<PathBuf>,
+    /// Our certificate and key: files.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// A user, and the file with the password.
+    pub login: Option<(String, PathBuf)>,
 }
 
 /// `everynode agent`.

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod disk;
+mod etcd;
 mod image;
 mod kubectl;
 mod machine;
@@ -16,6 +17,7 @@ mod wait;
 
 pub use cluster::{Cluster, binary};
 pub use disk::SmallDisk;
+pub use etcd::Etcd;
 pub use image::{Image, example_program};
 pub use kubectl::{Kubectl, Running, kubectls, newest_and_oldest};
 pub use machine::{assert_clean, kill_in_nodes};

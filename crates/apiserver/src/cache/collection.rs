@@ -73,8 +73,6 @@ pub struct Snapshot {
 impl Collection {
     /// A collection with what a list at `revision` found.
     pub fn new(kind: &'static Kind, items: Vec<Item>, revision: Revision) -> Self {
-        let items: BTreeMap<Arc<str>, Arc<Item>> =
-            items.into_iter().map(|item| (item.key.clone(), Arc::new(item))).collect();
         let mut state = State {
             by_node: BTreeMap::new(),
             items: BTreeMap::new(),
@@ -84,10 +82,20 @@ impl Collection {
             broad: BTreeMap::new(),
             narrow: BTreeMap::new(),
         };
-        items.values().for_each(|item| state.place(None, Some(item.as_ref())));
-        state.items = items;
+        state.fill(items);
         let prefix = crate::encode::prefix(kind);
         Self { kind, prefix, state: RwLock::new(state) }
+    }
+
+    /// Takes what a later list found in place of everything. What happened in between is unknown: every watcher has
+    /// lost it and is told so.
+    pub fn replace(&self, items: Vec<Item>, revision: Revision) {
+        let mut state = self.write();
+        state.fill(items);
+        state.ring.forget(revision);
+        state.revision = revision;
+        state.broad.values().for_each(|notify| notify.notify_one());
+        state.narrow.values().flat_map(BTreeMap::values).for_each(|watcher| watcher.lose());
     }
 
     /// Takes changes in order: what each key holds now (none: it is gone). Wakes whom they concern.
@@ -228,6 +236,13 @@ impl Collection {
 }
 
 impl State {
+    fn fill(&mut self, items: Vec<Item>) {
+        self.items = items.into_iter().map(|item| (item.key.clone(), Arc::new(item))).collect();
+        self.by_node.clear();
+        let items: Vec<_> = self.items.values().cloned().collect();
+        items.iter().for_each(|item| self.place(None, Some(item.as_ref())));
+    }
+
     /// Keeps the index of nodes when an item comes, changes or goes.
     fn place(&mut self, before: Option<&Item>, now: Option<&Item>) {
         let node = |item: Option<&Item>| item.map(|item| item.field("spec.nodeName").to_string());
@@ -265,6 +280,11 @@ impl State {
 }
 
 impl Narrow {
+    fn lose(&self) {
+        *self.queue() = Queue { events: VecDeque::new(), overflown: true };
+        self.notify.notify_one();
+    }
+
     fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -434,6 +454,24 @@ mod tests {
         pods.apply(events.collect(), RING_EVENTS as Revision + 2);
         assert_eq!([taken(&mut all), taken(&mut n1)], ["lost", "lost"]);
         assert!(pods.watch_after(filter(""), 1).is_err());
+    }
+
+    #[test]
+    fn after_a_gap_the_new_state_is_there_and_every_watcher_is_told() {
+        let pods = pods();
+        pods.apply(vec![pod("p", "n1", 2), pod("q", "n1", 3)], 3);
+        let (_, mut all) = pods.watch_now(filter(""));
+        let (_, mut n1) = pods.watch_now(filter("spec.nodeName=n1"));
+        let (_, revision, r) = pod("r", "n1", 8);
+        pods.replace(vec![r.unwrap()], 9);
+        assert_eq!([taken(&mut all), taken(&mut n1)], ["lost", "lost"]);
+        let names = |items: Vec<Arc<Item>>| items.iter().map(|i| i.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(pods.select(&filter("")).items), ["r"]);
+        assert_eq!(names(pods.of_node("n1")), ["r"]);
+        assert!(pods.watch_after(filter(""), revision).is_err());
+        let mut later = pods.watch_after(filter(""), 9).unwrap_or_else(|_| panic!("9 is what was listed"));
+        pods.apply(vec![pod("s", "n1", 10)], 10);
+        assert_eq!(taken(&mut later), "[10]");
     }
 
     #[test]

@@ -89,6 +89,13 @@ impl Ring {
         }
     }
 
+    /// Lets go of everything: what happened up to `revision` is unknown. Whoever held a place has lost it.
+    pub fn forget(&mut self, revision: Revision) {
+        self.first = self.end() + 1;
+        self.events.clear();
+        self.oldest = revision;
+    }
+
     /// The lowest revision that a watch may start after.
     pub fn oldest(&self) -> Revision {
         self.oldest

@@ -1,4 +1,5 @@
-//! GET: one object, a list, a watch (wire 3). Answered from the cache, after it has caught up with the store.
+//! GET: one object, a list, a watch (wire 3). Answered from the cache, after it has caught up with the store; with
+//! `resourceVersion=0` at once, with whatever is there (3.1.3).
 
 use super::Call;
 use crate::accept::{self, Shape};
@@ -17,7 +18,9 @@ use std::sync::Arc;
 pub async fn get(call: &Call<'_>) -> Result<Reply, ApiError> {
     let form = call.form()?;
     let collection = collection(call)?;
-    call.server.consistent().await?;
+    if call.request.query.get("resourceVersion") != "0" {
+        call.server.consistent().await?;
+    }
     let key = encode::key(call.kind, &call.target.namespace, &call.target.name);
     let item = collection.get(&key).ok_or_else(|| call.not_found())?;
     Ok(reply::item(call.kind, &item, form))
@@ -29,7 +32,9 @@ pub async fn list(call: &Call<'_>) -> Result<Reply, ApiError> {
     let options = ListOptions::parse(&call.request.query, false)?;
     let filter = filter(call, &options)?;
     let collection = collection(call)?;
-    call.server.consistent().await?;
+    if options.revision != Some(0) {
+        call.server.consistent().await?;
+    }
     let snapshot = match &options.resume {
         Some(resume) if resume.revision > 0 => resumed(collection, &filter, resume)?,
         _ => snapshot(call, collection, &filter, options.at).await?,

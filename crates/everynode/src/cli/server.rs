@@ -1,6 +1,7 @@
-//! `everynode server`: the control plane on the embedded store.
+//! `everynode server`: the control plane, on the embedded store or on etcd.
 //!
-//! Everything lies in the data folder: `server/store.db`, `pki/`, `kubeconfig`; all of it for its owner only.
+//! Everything lies in the data folder: `server/store.db`, `pki/`, `kubeconfig`; all of it for its owner only. With
+//! `--store` the objects lie in etcd instead, and several servers may share them (docs/store.md).
 
 use crate::{compose, config};
 use anyhow::Result;
@@ -33,6 +34,12 @@ pub struct Flags {
     /// Seconds after which a silent node is no longer Ready.
     #[arg(long, env = "EVERYNODE_NODE_GRACE", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     node_grace: Option<u64>,
+    #[command(flatten)]
+    store: super::store::StoreFlags,
+    /// The folder with what all servers of one cluster have in common: ca.crt, ca.key, the service-account keys and
+    /// the join tokens [default: `pki` in the data folder].
+    #[arg(long, env = "EVERYNODE_PKI_DIR", value_name = "FOLDER")]
+    pki_dir: Option<PathBuf>,
     /// End when standard input ends: the tie to `everynode up`.
     #[arg(long, hide = true)]
     tied: bool,
@@ -55,6 +62,8 @@ impl Flags {
             issuer: self.service_account_issuer,
             loops: Loop::ALL.into_iter().filter(|which| !self.without_loop.contains(which)).collect(),
             node_grace: self.node_grace,
+            store: self.store.config(),
+            pki_dir: self.pki_dir,
         }
     }
 }

@@ -14,6 +14,9 @@ pub struct Flags {
     /// The data folder of the server.
     #[arg(long, env = "EVERYNODE_DATA_DIR")]
     data_dir: Option<PathBuf>,
+    /// The folder that several servers have in common, as `everynode server` was told.
+    #[arg(long, env = "EVERYNODE_PKI_DIR", value_name = "FOLDER")]
+    pki_dir: Option<PathBuf>,
     /// For how many hours it is good.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=8760))]
     hours: u16,
@@ -22,8 +25,8 @@ pub struct Flags {
 /// Prints a new token; only its hash is kept.
 pub fn run(flags: &Flags) -> Result<()> {
     let data_dir = flags.data_dir.clone().unwrap_or_else(default_data_dir);
-    let dir = data_dir.join("pki");
-    ensure!(dir.exists(), "{}: no server has been started on this data folder", data_dir.display());
+    let dir = flags.pki_dir.clone().unwrap_or_else(|| data_dir.join("pki"));
+    ensure!(dir.exists(), "{}: no server has been started with this folder", dir.display());
     let now = Timestamp::now();
     let authority = Authority::open(&dir, now)?;
     let life = SignedDuration::from_hours(flags.hours.into());

@@ -13,7 +13,7 @@ use apiserver::encode::is_confidential;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Store as _;
+use store::Store;
 use store::sealed::{SealedStore, sealed_with};
 use store::sqlite::{OpenError, SqliteStore};
 
@@ -55,9 +55,14 @@ pub async fn open(data_dir: &Path) -> Result<Sealed> {
 async fn open_once(data_dir: &Path, path: &Path) -> Result<Sealed> {
     crate::pki::private_dir(&data_dir.join("server"))?;
     let below = Arc::new(SqliteStore::open(path)?);
-    let dir = data_dir.join("pki");
-    crate::pki::private_dir(&dir)?;
-    let file = KeyFile::new(&dir);
+    let (store, file, keys) = seal(below.clone(), &data_dir.join("pki")).await?;
+    Ok(Sealed { below, store, file, keys })
+}
+
+/// Any store with the keys of a folder, which are made where nothing is sealed yet.
+pub async fn seal(below: Arc<dyn Store>, dir: &Path) -> Result<(SealedStore, KeyFile, Keys)> {
+    crate::pki::private_dir(dir)?;
+    let file = KeyFile::new(dir);
     let keys = match file.read()? {
         Some(keys) => keys,
         None => {
@@ -73,9 +78,9 @@ async fn open_once(data_dir: &Path, path: &Path) -> Result<Sealed> {
             keys
         }
     };
-    let sealed = SealedStore::new(below.clone(), is_confidential, &keys.keys());
+    let sealed = SealedStore::new(below, is_confidential, &keys.keys());
     let store = sealed.with_context(|| format!("{}: holds no key", file.path().display()))?;
-    Ok(Sealed { below, store, file, keys })
+    Ok((store, file, keys))
 }
 
 impl Sealed {

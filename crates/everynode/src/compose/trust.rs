@@ -35,6 +35,8 @@ const NAMES: [&str; 5] = [
 pub struct Trust {
     authority: Authority,
     dir: PathBuf,
+    /// Authority, service-account keys, join tokens.
+    common: PathBuf,
     leaf: Leaf,
     shown: Arc<serving::Current>,
     tls: Arc<rustls::ServerConfig>,
@@ -42,10 +44,13 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Reads or makes everything below `<data-dir>/pki`, and writes `<data-dir>/kubeconfig` for `client_side`.
+    /// Reads or makes everything below `<data-dir>/pki`, and writes `<data-dir>/kubeconfig` for `client_side`. What all
+    /// servers of a cluster have in common may lie in another folder.
     pub fn open(data_dir: &Path, client_side: SocketAddr, config: &config::Server) -> Result<Self> {
         let (now, dir) = (Timestamp::now(), data_dir.join("pki"));
-        let authority = Authority::open(&dir, now)?;
+        pki::private_dir(&dir)?;
+        let common = config.pki_dir.clone().unwrap_or_else(|| dir.clone());
+        let authority = Authority::open(&common, now)?;
         let leaf = server_leaf(config);
         let shown = serving::Current::new(&authority.current(&dir, "server", &leaf, now)?)?;
         let tls = serving::server(&authority, shown.clone())?;
@@ -54,13 +59,18 @@ impl Trust {
         pki::write_private(&data_dir.join("kubeconfig"), &text)?;
         tracing::info!(sha256 = authority.fingerprint(), "the certificate authority of this cluster");
         let url = config.issuer.as_deref().unwrap_or(DEFAULT_ISSUER);
-        let issuer = Arc::new(Issuer::new(url, account_keys::open(&dir)?));
-        Ok(Self { authority, dir, leaf, shown, tls, issuer })
+        let issuer = Arc::new(Issuer::new(url, account_keys::open(&common)?));
+        Ok(Self { authority, dir, common, leaf, shown, tls, issuer })
     }
 
     /// The certificate authority.
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// The folder with what all servers of the cluster have in common.
+    pub fn common(&self) -> &Path {
+        &self.common
     }
 
     /// TLS for the sockets.
@@ -75,7 +85,7 @@ impl Trust {
         let to_agents = self.authority.current(&self.dir, "agent-client", &leaf, Timestamp::now())?;
         Ok(Config {
             advertise,
-            token_user: joining(Tokens::new(&self.dir)),
+            token_user: joining(Tokens::new(&self.common)),
             agent_tls: Some(serving::agent_client(&self.authority, &to_agents)?),
             ca_pem: self.authority.certificate_pem().to_string(),
             issuer: Some(self.issuer.clone()),

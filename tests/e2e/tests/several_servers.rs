@@ -1,0 +1,85 @@
+//! Two servers on one etcd: each serves what the other wrote, one of them runs the loops, and neither a server nor a
+//! member of etcd is missed by more than the requests that were on it.
+
+use e2e::{Etcd, Kubectl, Part, Server, assert_says, eventually, eventually_equal, newest_and_oldest};
+use std::time::Duration;
+
+const NODES: u32 = 4;
+/// A debug build on two busy cores; a lease of 15 s may have to run out.
+const LIMIT: Duration = Duration::from_secs(90);
+const HELLO: &str = include_str!("../../../examples/hello.yaml");
+
+fn holder(kubectl: &Kubectl) -> String {
+    let lease = ["get", "lease", "-n", "kube-system", "everynode-controllers"];
+    let identity = kubectl.value(&lease, "{.spec.holderIdentity}").unwrap_or_default();
+    identity.rsplit('_').next().unwrap_or_default().to_string()
+}
+
+#[track_caller]
+fn converges(kubectl: &Kubectl, tag: &str) {
+    let images = "{.items[*].spec.containers[0].image}";
+    let expected = vec![format!("everynode.dev/hello:{tag}"); NODES as usize].join(" ");
+    eventually_equal(&format!("all pods are hello:{tag}"), LIMIT, expected, || {
+        kubectl.value(&["get", "pods", "-l", "app=hello"], images).unwrap_or_default()
+    });
+    let ready = "{.status.updatedNumberScheduled} {.status.numberAvailable}";
+    eventually_equal("all pods are available", LIMIT, format!("{NODES} {NODES}"), || {
+        kubectl.value(&["get", "ds", "hello"], ready).unwrap_or_default()
+    });
+}
+
+#[test]
+fn the_loss_of_a_server_or_of_an_etcd_member_interrupts_only_what_was_on_it() {
+    let mut etcd = Etcd::start().unwrap();
+    let (_, path) = newest_and_oldest().unwrap().remove(0);
+    let mut first = Server::start_with(&["--store", &etcd.endpoints()]).unwrap();
+    let at_first = first.kubectl(&path);
+    first.wait_until_ready(&at_first);
+
+    // A server with an authority of its own would let in whom the first does not know.
+    let stranger = tempfile::tempdir().unwrap();
+    let store = format!("EVERYNODE_STORE={}", etcd.endpoints());
+    let refused = Server::refused(&["env", &store], &stranger.path().join("data"), "127.0.0.1:0").unwrap();
+    assert_eq!(refused.code, 1);
+    assert_says(&refused.stderr, "another certificate authority");
+    assert_says(&refused.stderr, "--pki-dir");
+
+    let pki = first.data_dir().join("pki").display().to_string();
+    let second = Server::start_with(&["--store", &etcd.endpoints(), "--pki-dir", &pki]).unwrap();
+    let at_second = second.kubectl(&path);
+    second.wait_until_ready(&at_second);
+    eventually_equal("the first runs the loops", LIMIT, first.pid().to_string(), || holder(&at_second));
+
+    // What one has written the other shows at once.
+    for round in 0..6 {
+        let (writer, reader) = if round % 2 == 0 { (&at_first, &at_second) } else { (&at_second, &at_first) };
+        let name = format!("note{round}");
+        writer.ok(&["create", "configmap", &name, "--from-literal=a=b"]);
+        assert_eq!(reader.value(&["get", "configmap", &name], "{.data.a}").unwrap(), "b");
+    }
+
+    let fleet = ["internal", "fleet", "--first", "1", "--nodes", &NODES.to_string()];
+    let _nodes = Part::start(&fleet, &second.kubeconfig()).unwrap();
+    at_first.ok_with(&["apply", "-f", "-"], HELLO);
+    converges(&at_second, "1");
+
+    etcd.kill(0).unwrap();
+    at_second.ok(&["set", "image", "ds/hello", "hello=everynode.dev/hello:2"]);
+    converges(&at_first, "2");
+    etcd.run(0).unwrap();
+
+    first.kill().unwrap();
+    at_second.ok(&["set", "image", "ds/hello", "hello=everynode.dev/hello:1"]);
+    eventually_equal("the second runs the loops", LIMIT, second.pid().to_string(), || holder(&at_second));
+    converges(&at_second, "1");
+
+    first.kill_and_start_again().unwrap();
+    first.wait_until_ready(&at_first);
+    converges(&at_first, "1");
+    eventually("the first has the notes", LIMIT, || {
+        let names = at_first.value(&["get", "configmaps"], "{.items[*].metadata.name}")?;
+        anyhow::ensure!(names.contains("note5"), "{names}");
+        Ok(())
+    });
+    assert_eq!(holder(&at_first), second.pid().to_string(), "who stands by does not take the lease");
+}
