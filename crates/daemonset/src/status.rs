@@ -5,7 +5,10 @@
 //! 2. Nothing is written when nothing changed (ST-13).
 //!
 //! Kubernetes: `updateDaemonSetStatus`, `storeDaemonSetStatus`.
-//! Differs: our [`conditions`](mod@crate::conditions) are there as well, and a change of one of them is written.
+//! Differs: our [`conditions`](mod@crate::conditions) are there as well, and a change of one of them is written. And
+//! `observedGeneration` is always the generation that was planned for. Upstream keeps the old one while a write of its own
+//! is unseen (MG-1.6), because it then counts and does nothing else; here such a write counts as done, the numbers are of
+//! the new template, and the rest of the plan goes on.
 
 use crate::conditions;
 use crate::snapshot::Subject;
