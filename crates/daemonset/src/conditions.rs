@@ -213,12 +213,14 @@ impl Facts<'_> {
     }
 
     fn degraded(&self) -> Finding {
-        let mut found = self.faults.clone();
+        let mut found = Vec::new();
+        // First: the next plan reads it again from the reason.
         if self.hold == Some(Hold::Takeover) {
-            let text = "the controller before this one counted fewer outdated daemons: none is replaced until the \
-                        template changes";
+            let text = "the controller before this one counted more daemons as up to date: none is replaced until \
+                        the template changes";
             found.push((TAKEOVER, text.to_string()));
         }
+        found.extend(self.faults.iter().cloned());
         let is_late = |refusal: &&Refusal| self.now.duration_since(refusal.since) >= PATIENCE;
         if let Some(refusal) = self.refusal.filter(is_late) {
             found.push(("FailedCreate", format!("the server refuses to create pods: {}", refusal.reason)));

@@ -4,8 +4,9 @@
 //! 2. Paused by the annotation [`PAUSED_ANNOTATION`]: no old pod is replaced, and nothing else stops. A node that gets
 //!    its first daemon, or loses one, gets one of the newest template (KR-15): there is no other that it could be made
 //!    from, and a Deployment that is paused does the same when it is scaled. What a surge has begun on a node is ended.
-//! 3. Taken over (TK-5): the status was written by another controller, which knew of fewer old pods than we see. Then one
-//!    of us is wrong, and nothing is restarted until the template changes, which `kubectl rollout restart` is enough for.
+//! 3. Taken over (TK-5): the status was written by another controller, which took pods for updated that we take for old.
+//!    Then one of us is wrong, and nothing is restarted until the template changes, which `kubectl rollout restart` is
+//!    enough for (docs/takeover.md).
 
 use crate::budget;
 use crate::conditions::{self, TAKEOVER};
@@ -21,7 +22,7 @@ pub enum Hold {
     OnDelete,
     /// Somebody has paused the rollout.
     Paused,
-    /// The controller before us saw fewer old pods.
+    /// The controller before us took some of the old pods for updated.
     Takeover,
 }
 
@@ -49,8 +50,11 @@ pub fn paused(daemon_set: &DaemonSet) -> Result<bool, String> {
     }
 }
 
-/// TK-5. A status without our conditions is another controller's. Nodes that come back bring old pods with them only in
-/// a rollout; then a stop is a pity and no harm.
+/// TK-5. A status without our conditions is another controller's. A pod that it took for updated and we for old is missing
+/// from one number and too many in the other. A node that has come back since only brings an old pod, and one that has
+/// gone only takes an updated one away.
+///
+/// Differs: TK-5 compares the old pods alone, and so holds up a rollout whenever a node comes back in the meantime.
 fn disagrees(subject: &Subject<'_>, tally: Tally) -> bool {
     let Some(status) = &subject.daemon_set.status else { return false };
     if status.observed_generation.unwrap_or_default() != subject.generation {
@@ -59,8 +63,8 @@ fn disagrees(subject: &Subject<'_>, tally: Tally) -> bool {
     if conditions::are_ours(status) {
         return conditions::reason(status, conditions::DEGRADED) == Some(TAKEOVER) && tally.outdated() > 0;
     }
-    let recorded = status.current_number_scheduled - status.updated_number_scheduled.unwrap_or_default();
-    tally.outdated() > recorded
+    let updated = status.updated_number_scheduled.unwrap_or_default();
+    tally.updated < updated && tally.outdated() > status.current_number_scheduled - updated
 }
 
 impl fmt::Display for Hold {
