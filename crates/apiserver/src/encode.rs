@@ -62,7 +62,8 @@ pub fn stored(kind: &Kind, object: &Value) -> Bytes {
     let rest = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion" | "metadata"));
     write_fields(&mut out, rest, false);
     out.push(b'}');
-    Bytes::from(out)
+    // Without the room that a growing text has left over: these bytes are held as long as the object, and after.
+    Bytes::from(out.into_boxed_slice())
 }
 
 fn write_fields<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a String, &'a Value)>, first: bool) {

@@ -8,10 +8,10 @@
 //!
 //! Kubernetes: `storage/cacher/cache_watcher.go`.
 
-use crate::accept::{Form, Include};
+use crate::accept::Form;
 use crate::cache::collection::{Collection, Snapshot, Subscription, Taken, TooOld};
 use crate::cache::item::{Filter, Item};
-use crate::cache::ring::{Change, Event};
+use crate::cache::ring::{Change, Event, Shape};
 use crate::encode;
 use crate::error::ApiError;
 use crate::options::ListOptions;
@@ -209,12 +209,12 @@ impl Stream {
             return;
         }
         let Some((change, item)) = event.seen_by(&self.subscription.filter) else { return };
-        let line = match wire_slot(change, self.form).filter(|_| !self.columns) {
-            Some(slot) => match event.wire.get(slot) {
-                Some(cell) => cell.get_or_init(|| self.encoded(change, item, event.revision)).clone(),
-                None => self.encoded(change, item, event.revision),
-            },
-            None => self.line(change, item, event.revision),
+        let line = match self.columns {
+            true => self.line(change, item, event.revision),
+            false => {
+                let shape = Shape { form: self.form, change };
+                event.finished(shape, || self.encoded(change, item, event.revision))
+            }
         };
         self.lines.push_back(line);
     }
@@ -260,22 +260,6 @@ impl Stream {
         };
         Bytes::from(format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n"))
     }
-}
-
-/// The place of finished bytes in an event: only forms without parameters of their own are shared.
-fn wire_slot(change: Change, form: Form) -> Option<usize> {
-    let form = match form {
-        Form::Object => 0,
-        Form::Metadata => 1,
-        Form::Table(Include::Metadata) => 2,
-        Form::Table(_) => return None,
-    };
-    let change = match change {
-        Change::Added => 0,
-        Change::Modified => 1,
-        Change::Deleted => 2,
-    };
-    Some(form * 3 + change)
 }
 
 fn too_old(revision: Revision, error: TooOld) -> ApiError {

@@ -103,7 +103,7 @@ impl Collection {
         let now = Instant::now();
         let mut state = self.write();
         for (key, revision, item) in changes {
-            let item = item.map(Arc::new);
+            let item = item.map(|item| Arc::new(item.after(state.items.get(&key).map(Arc::as_ref))));
             let previous = match &item {
                 Some(item) => state.items.insert(key, item.clone()),
                 None => state.items.remove(&key),
@@ -112,7 +112,7 @@ impl Collection {
                 continue;
             }
             state.place(previous.as_deref(), item.as_deref());
-            let event = Arc::new(Event { revision, item, previous, wire: Default::default() });
+            let event = Arc::new(Event::new(revision, item, previous));
             state.tell_narrow(&event);
             state.ring.push(event, now);
             state.broad.values().for_each(|notify| notify.notify_one());

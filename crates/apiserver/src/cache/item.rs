@@ -27,12 +27,12 @@ pub struct Item {
     pub name: String,
     /// `metadata.uid`.
     pub uid: String,
-    /// `metadata.labels`.
-    pub labels: BTreeMap<String, String>,
+    /// `metadata.labels`; shared with the states before, as long as they stay the same.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Whether `metadata.deletionTimestamp` is set.
     pub terminating: bool,
     /// Values of the kind's selectable fields, in the order of `Rules::selectable_fields`.
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Box<[(&'static str, Box<str>)]>,
     /// What it refers to, for rights of nodes.
     pub links: Box<[Link]>,
     /// When it was last written, as far as this process knows: for kinds that expire.
@@ -52,21 +52,30 @@ impl Item {
         let metadata = &object["metadata"];
         let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_string();
         let labels = metadata["labels"].as_object().into_iter().flatten();
+        let labels = labels.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_string())));
         let created = text("creationTimestamp").parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         let paths = kind.rules.selectable_fields().iter();
         Ok(Self {
             namespace: text("namespace"),
             name: text("name"),
             uid: text("uid"),
-            labels: labels.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_string()))).collect(),
+            labels: Arc::new(labels.collect()),
             terminating: metadata["deletionTimestamp"].is_string(),
-            fields: paths.map(|path| (*path, kind.rules.field(&object, path))).collect(),
+            fields: paths.map(|path| (*path, kind.rules.field(&object, path).into())).collect(),
             links: graph::links(kind, &object),
             touched: now.unwrap_or(created),
             key,
             revision,
             value,
         })
+    }
+
+    /// The same object, after another state of it.
+    pub fn after(self, before: Option<&Self>) -> Self {
+        match before {
+            Some(before) if before.labels == self.labels => Self { labels: before.labels.clone(), ..self },
+            _ => self,
+        }
     }
 
     /// The value of a selectable field.

@@ -2,14 +2,15 @@
 //!
 //! - Events stand in the order of their revisions.
 //! - [`Ring::oldest`] is a promise: every event with a higher revision is here.
-//! - An event's bytes are made once per form and type, for all watchers together.
+//! - An event's bytes are made once per form and type, for all watchers that are not far behind, and then let go.
 //!
 //! Kubernetes: `storage/cacher/watch_cache.go`.
 
 use super::item::{Filter, Item};
+use crate::accept::Form;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::Revision;
 use tokio::time::Instant;
@@ -28,12 +29,22 @@ pub struct Event {
     pub item: Option<Arc<Item>>,
     /// The object before; none when it is new.
     pub previous: Option<Arc<Item>>,
-    /// Finished bytes by form and type.
-    pub wire: [OnceLock<Bytes>; WIRE_SLOTS],
+    /// Finished bytes by form and type; none when the event is too old for them.
+    finished: Mutex<Option<Vec<(Shape, Bytes)>>>,
 }
 
-/// Slots of [`Event::wire`]: three types in three forms.
-pub const WIRE_SLOTS: usize = 9;
+/// Newest events whose finished bytes are held: as many as a watcher takes at once, so that all who are not behind share
+/// them. Held any longer they would double what the ring holds.
+pub const FINISHED_EVENTS: usize = 500;
+
+/// What finished bytes depend on beside the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// The form of the object.
+    pub form: Form,
+    /// What the watcher sees.
+    pub change: Change,
+}
 
 /// What a watcher sees of an event (3.3.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +58,30 @@ pub enum Change {
 }
 
 impl Event {
+    /// A change that this write made.
+    pub fn new(revision: Revision, item: Option<Arc<Item>>, previous: Option<Arc<Item>>) -> Self {
+        Self { revision, item, previous, finished: Mutex::new(Some(Vec::new())) }
+    }
+
+    /// Its bytes, made by the first who asks.
+    pub fn finished(&self, shape: Shape, make: impl FnOnce() -> Bytes) -> Bytes {
+        let mut finished = self.finished_bytes();
+        let Some(held) = finished.as_mut() else {
+            drop(finished);
+            return make();
+        };
+        if let Some((_, bytes)) = held.iter().find(|(of, _)| *of == shape) {
+            return bytes.clone();
+        }
+        let bytes = make();
+        held.push((shape, bytes.clone()));
+        bytes
+    }
+
+    fn finished_bytes(&self) -> MutexGuard<'_, Option<Vec<(Shape, Bytes)>>> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What a watcher with this filter sees; nothing when the event does not concern it.
     pub fn seen_by(&self, filter: &Filter) -> Option<(Change, &Arc<Item>)> {
         let before = self.previous.as_ref().filter(|item| filter.matches(item));
@@ -79,6 +114,10 @@ impl Ring {
     /// Takes an event, and lets go of what is too old or too much.
     pub fn push(&mut self, event: Arc<Event>, now: Instant) {
         self.events.push_back((now, event));
+        let late = self.events.len().checked_sub(FINISHED_EVENTS + 1);
+        if let Some((_, event)) = late.and_then(|late| self.events.get(late)) {
+            *event.finished_bytes() = None;
+        }
         while let Some((at, event)) = self.events.front() {
             if self.events.len() <= RING_EVENTS && now.duration_since(*at) <= RING_AGE {
                 break;
@@ -124,7 +163,7 @@ mod tests {
     use super::*;
 
     fn event(revision: Revision) -> Arc<Event> {
-        Arc::new(Event { revision, item: None, previous: None, wire: Default::default() })
+        Arc::new(Event::new(revision, None, None))
     }
 
     #[test]
@@ -141,6 +180,26 @@ mod tests {
             ring.from(ring.after(11)).and_then(|mut events| events.next().map(|event| event.revision));
         assert_eq!(first, Some(13));
         assert_eq!(ring.from(ring.end()).map(Iterator::count), Some(0));
+    }
+
+    #[test]
+    fn finished_bytes_are_made_once_and_held_for_a_while() {
+        let shape = |change| Shape { form: Form::Object, change };
+        let made = std::cell::Cell::new(0);
+        let make = || {
+            made.set(made.get() + 1);
+            Bytes::from_static(b"x")
+        };
+        let (now, mut ring, first) = (Instant::now(), Ring::new(0), event(1));
+        ring.push(first.clone(), now);
+        for change in [Change::Added, Change::Added, Change::Deleted, Change::Added] {
+            first.finished(shape(change), make);
+        }
+        assert_eq!(made.get(), 2);
+        (0..FINISHED_EVENTS as Revision).for_each(|n| ring.push(event(n + 2), now));
+        first.finished(shape(Change::Added), make);
+        first.finished(shape(Change::Added), make);
+        assert_eq!(made.get(), 4, "who comes late makes them again");
     }
 
     #[test]
