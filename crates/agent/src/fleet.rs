@@ -20,7 +20,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Taint};
 use kube::api::Api;
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use pod::{Next, SimulatedPod};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -166,7 +166,10 @@ impl Pods {
 
     async fn run(mut self) {
         let api: Api<Pod> = Api::all(self.config.client.clone());
-        let events = watcher(api, watcher::Config::default()).then(after_a_pause);
+        // Whose each field is is as long as the pod itself, and nobody here asks.
+        let events =
+            watcher(api, watcher::Config::default()).modify(|pod| pod.metadata.managed_fields = None);
+        let events = events.then(after_a_pause);
         tokio::pin!(events);
         let mut fresh = BTreeSet::new();
         loop {

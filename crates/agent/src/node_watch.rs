@@ -11,6 +11,7 @@ use tokio::sync::watch;
 pub async fn run(client: kube::Client, node_name: String, node: watch::Sender<Option<Arc<Node>>>) {
     let config = watcher::Config::default().fields(&format!("metadata.name={node_name}"));
     let events = watcher(Api::<Node>::all(client), config).default_backoff();
+    let events = events.modify(|node| node.metadata.managed_fields = None);
     tokio::pin!(events);
     while let Some(event) = events.next().await {
         match event {

@@ -125,7 +125,8 @@ impl Pods {
         let api: Api<Pod> = Api::all(self.shared.config.client.clone());
         let config =
             watcher::Config::default().fields(&format!("spec.nodeName={}", self.shared.config.node_name));
-        let events = watcher(api, config).default_backoff();
+        // Whose each field is is as long as the pod itself, and nobody here asks.
+        let events = watcher(api, config).default_backoff().modify(|pod| pod.metadata.managed_fields = None);
         tokio::pin!(events);
         let mut node = self.shared.node.clone();
         let mut registered = false;

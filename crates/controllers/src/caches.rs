@@ -151,9 +151,7 @@ impl Caches {
         match kind {
             Watched::Nodes => feed(Api::all(client), all, trim::node, self.nodes.clone()).boxed(),
             Watched::Pods => feed(Api::all(client), all, trim::pod, self.pods.clone()).boxed(),
-            Watched::DaemonSets => {
-                feed(Api::all(client), all, trim::field_owners, self.daemonsets.clone()).boxed()
-            }
+            Watched::DaemonSets => feed(Api::all(client), all, trim::whole, self.daemonsets.clone()).boxed(),
             Watched::Revisions => {
                 feed(Api::all(client), all, trim::field_owners, self.revisions.clone()).boxed()
             }

@@ -3,9 +3,13 @@
 //! A fleet of 1,000 nodes holds thousands of pods and nodes; their environment, volumes, image lists and field owners
 //! are most of their weight. A trimmed object is never written back: loops write patches, or read anew.
 
+use super::Whole;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Namespace, Node, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{
+    Affinity, ConfigMap, Container, Namespace, Node, Pod, PodSpec, PodStatus, Toleration,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
 
 /// Field owners and annotations: nobody reads them.
 pub(super) fn metadata(meta: &mut ObjectMeta) {
@@ -23,6 +27,14 @@ pub(super) fn field_owners<K: kube::Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
 }
 
+/// Field owners only, in both forms.
+pub(super) fn whole<K: kube::Resource>(object: &mut Whole<K>) {
+    field_owners(&mut object.object);
+    if let Some(metadata) = object.json.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+}
+
 /// What placement, scheduling and eviction read stays: names, labels, owners, affinity, tolerations, requests, ports,
 /// phase, reason, conditions and the promised node.
 pub(super) fn pod(pod: &mut Pod) {
@@ -36,6 +48,9 @@ pub(super) fn pod(pod: &mut Pod) {
         spec.image_pull_secrets = None;
         spec.containers.iter_mut().for_each(container);
         spec.init_containers.iter_mut().flatten().for_each(container);
+        if spec.node_name.as_ref().is_some_and(|node| !node.is_empty()) {
+            bound(spec);
+        }
     }
     if let Some(status) = &mut pod.status {
         *status = PodStatus {
@@ -51,10 +66,26 @@ pub(super) fn pod(pod: &mut Pod) {
     }
 }
 
+/// Where it goes is decided. What may drive it away, or keep others away, stays.
+fn bound(spec: &mut PodSpec) {
+    let ends = |toleration: &Toleration| {
+        toleration.effect.as_deref().is_none_or(|effect| effect.is_empty() || effect == "NoExecute")
+    };
+    if let Some(tolerations) = &mut spec.tolerations {
+        tolerations.retain(ends);
+        tolerations.shrink_to_fit();
+    }
+    spec.affinity = spec.affinity.take().and_then(|affinity| {
+        let among_pods = Affinity { node_affinity: None, ..affinity };
+        (among_pods != Affinity::default()).then_some(among_pods)
+    });
+    spec.node_selector = None;
+    spec.topology_spread_constraints = None;
+}
+
 fn container(container: &mut Container) {
     *container = Container {
         name: std::mem::take(&mut container.name),
-        image: container.image.take(),
         ports: container.ports.take(),
         resources: container.resources.take(),
         restart_policy: container.restart_policy.take(),
@@ -99,7 +130,9 @@ mod tests {
         let mut full: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "labels": {"a": "b"}, "annotations": {"long": "text"},
                 "managedFields": [{"manager": "kubectl"}]},
-            "spec": {"nodeName": "n1", "volumes": [{"name": "v"}], "tolerations": [{"operator": "Exists"}],
+            "spec": {"nodeName": "n1", "volumes": [{"name": "v"}], "tolerations": [{"operator": "Exists"},
+                    {"operator": "Exists", "effect": "NoSchedule"}, {"operator": "Exists", "effect": "NoExecute"}],
+                "nodeSelector": {"a": "b"}, "affinity": {"nodeAffinity": {}, "podAntiAffinity": {}},
                 "containers": [{"name": "c", "image": "i", "env": [{"name": "E"}], "command": ["x"],
                     "ports": [{"containerPort": 1, "hostPort": 2}], "resources": {"requests": {"cpu": "1"}}}]},
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
@@ -109,13 +142,34 @@ mod tests {
         pod(&mut full);
         let kept: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "labels": {"a": "b"}},
-            "spec": {"nodeName": "n1", "tolerations": [{"operator": "Exists"}],
-                "containers": [{"name": "c", "image": "i",
+            "spec": {"nodeName": "n1", "tolerations": [{"operator": "Exists"}, {"operator": "Exists", "effect": "NoExecute"}],
+                "affinity": {"podAntiAffinity": {}}, "containers": [{"name": "c",
                     "ports": [{"containerPort": 1, "hostPort": 2}], "resources": {"requests": {"cpu": "1"}}}]},
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
         }))
         .unwrap();
         assert_eq!(full, kept);
+    }
+
+    #[test]
+    fn a_pod_that_waits_for_its_node_keeps_what_decides_about_it() {
+        let spec = json!({"tolerations": [{"operator": "Exists", "effect": "NoSchedule"}], "nodeSelector": {"a": "b"},
+            "affinity": {"nodeAffinity": {}}, "containers": []});
+        let full: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+        let mut trimmed = full.clone();
+        pod(&mut trimmed);
+        assert_eq!(trimmed, full);
+    }
+
+    #[test]
+    fn both_forms_lose_their_field_owners() {
+        let sent = json!({"metadata": {"name": "d", "managedFields": [{"manager": "kubectl"}]}});
+        let mut seen: Whole<Pod> = serde_json::from_value(sent).unwrap();
+        whole(&mut seen);
+        assert_eq!(
+            (seen.object.metadata.managed_fields, seen.json),
+            (None, json!({"metadata": {"name": "d"}}))
+        );
     }
 
     #[test]
