@@ -5,9 +5,13 @@ use std::fs::read_to_string;
 
 /// Resident memory as `12.3 MB`.
 pub fn memory(process: u32) -> Result<String> {
+    Ok(format!("{:.1} MB", resident(process)? as f64 / 1024.0))
+}
+
+/// Resident memory in kilobytes.
+pub fn resident(process: u32) -> Result<u64> {
     let status = read_to_string(format!("/proc/{process}/status"))?;
-    let resident = kilobytes(&status, "VmRSS:").context("a process without memory")?;
-    Ok(format!("{:.1} MB", resident as f64 / 1024.0))
+    kilobytes(&status, "VmRSS:").context("a process without memory")
 }
 
 /// A number of a file such as /proc/meminfo.

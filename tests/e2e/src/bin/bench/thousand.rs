@@ -8,6 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 const NODES: &str = "1000";
+const COUNT: u64 = 1000;
+/// Kilobytes of a server that has nothing to hold, by the row of its own.
+const EMPTY: u64 = 25 << 10;
 const LIMIT: Duration = Duration::from_secs(180);
 /// After the nodes are Ready, before anything is measured.
 const REST: Duration = Duration::from_secs(10);
@@ -26,8 +29,10 @@ pub fn measure(kubectl: &Path) -> Result<Vec<Row>> {
         processes::descendant(cluster.pid(), &["server"])?,
         processes::descendant(cluster.pid(), &["internal", "fleet"])?,
     );
-    let rest = processes::memory(server)?;
-    let [apply, update, delete] = rollout(&client)?;
+    let (rest, idle) = (processes::memory(server)?, processes::resident(server)?);
+    let apply = apply(&client)?;
+    let with_pods = processes::resident(server)?;
+    let [update, delete] = rollout(&client)?;
     let rows = vec![
         Row::new("1,000 simulated nodes: from `everynode up` until all nodes are Ready", shown(join), "-"),
         Row::new("1,000 nodes: `apply` until all pods are Ready", shown(apply), "5.0 s"),
@@ -38,6 +43,16 @@ pub fn measure(kubectl: &Path) -> Result<Vec<Row>> {
         ),
         Row::new("1,000 nodes: `delete` until all pods are gone", shown(delete), "4.2 s"),
         Row::new("resident memory of the server with 1,000 idle nodes", rest, "-"),
+        Row::new(
+            "memory of the server for a node: its share of those idle nodes, less an idle server's 25 MB",
+            each(idle.saturating_sub(EMPTY)),
+            "-",
+        ),
+        Row::new(
+            "memory of the server for a pod: its share of what `apply` has added, its events included",
+            each(with_pods.saturating_sub(idle)),
+            "-",
+        ),
         Row::new("resident memory of the server after all this", processes::memory(server)?, "-"),
         Row::new(
             "resident memory of the process of 1,000 nodes after all this",
@@ -49,14 +64,22 @@ pub fn measure(kubectl: &Path) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn rollout(client: &Kubectl) -> Result<[Duration; 3]> {
+/// What each has of so many kilobytes.
+fn each(kilobytes: u64) -> String {
+    format!("{:.1} kB", kilobytes as f64 / COUNT as f64)
+}
+
+fn apply(client: &Kubectl) -> Result<Duration> {
     let manifest = HELLO.replace("maxUnavailable: 1\n", "maxUnavailable: 100%\n");
-    let apply = timed(
+    timed(
         "all pods are Ready",
         LIMIT,
         || _ = client.ok_with(&["apply", "-f", "-"], &manifest),
         || status(client) == "1 1 1000 1000 1000",
-    )?;
+    )
+}
+
+fn rollout(client: &Kubectl) -> Result<[Duration; 2]> {
     let update = timed(
         "all pods are new and Ready",
         LIMIT,
@@ -69,7 +92,7 @@ fn rollout(client: &Kubectl) -> Result<[Duration; 3]> {
         || _ = client.ok(&["delete", "ds", "hello", "--wait=false"]),
         || one_pod(client).is_some_and(|pods| pods.is_empty()),
     )?;
-    Ok([apply, update, delete])
+    Ok([update, delete])
 }
 
 fn ready_nodes(client: &Kubectl) -> String {
