@@ -133,7 +133,8 @@ pub(super) async fn open(
             let (_, runtime) = ask(&url, &Method::POST, spdy_headers(channels::RUNTIME_PROTOCOL)).await?;
             served.streams.spawn(place, async move {
                 let (client, runtime) = both(client, runtime).await?;
-                channels::carry(websocket::open(client).await, TokioIo::new(runtime), redirect).await
+                let client = websocket::open(TokioIo::new(client)).await;
+                channels::carry(client, TokioIo::new(runtime), redirect).await
             });
             Ok(response)
         }
@@ -142,7 +143,8 @@ pub(super) async fn open(
             let (_, runtime) = ask(&url, &Method::POST, spdy_headers(tunnel::RUNTIME_PROTOCOL)).await?;
             served.streams.spawn(place, async move {
                 let (client, runtime) = both(client, runtime).await?;
-                tunnel::carry(websocket::open(client).await, TokioIo::new(runtime)).await
+                let client = websocket::open(TokioIo::new(client)).await;
+                tunnel::carry(client, TokioIo::new(runtime)).await
             });
             Ok(response)
         }

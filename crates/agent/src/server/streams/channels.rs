@@ -94,6 +94,7 @@ impl Streams {
     }
 }
 
+/// What a message says; of the channels, only these come from a client.
 fn said(message: &Bytes) -> Said {
     match (message.first(), message.get(1)) {
         (Some(&STDIN), _) => Said::Input(message.slice(1..)),
@@ -104,15 +105,16 @@ fn said(message: &Bytes) -> Said {
 }
 
 /// Until the command ends or either side goes. Nothing is killed by that: an attached process goes on.
-pub async fn carry(
-    client: Socket,
+pub async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
+    client: Socket<S>,
     runtime: impl AsyncRead + AsyncWrite + Unpin,
     redirect: Redirect,
 ) -> Result<(), ChannelsError> {
     let (streams, opening) = Streams::open(redirect);
     let (mut from_runtime, mut to_runtime) = tokio::io::split(runtime);
     let (mut to_client, mut from_client) = client.split();
-    to_runtime.write_all(&opening).await?;
+    // A runtime that does not even hear this is told of below.
+    let _ = to_runtime.write_all(&opening).await;
     let (ping, pings) = mpsc::channel(PINGS);
     let takes_input = AtomicBool::new(true);
     let ended = tokio::select! {
@@ -131,8 +133,8 @@ pub async fn carry(
 const LOST: &str = r#"{"metadata":{},"status":"Failure","message":"error executing command in container: the container runtime has closed the stream","reason":"InternalError","code":500}"#;
 
 /// The client's messages, and answers to pings, until the client goes.
-async fn inwards(
-    client: &mut SplitStream<Socket>,
+async fn inwards<S: AsyncRead + AsyncWrite + Unpin>(
+    client: &mut SplitStream<Socket<S>>,
     runtime: &mut (impl AsyncWrite + Unpin),
     streams: &Streams,
     takes_input: &AtomicBool,
@@ -171,9 +173,9 @@ async fn inwards(
 }
 
 /// What the runtime sends, until it ends. Answers whether it told the status.
-async fn outwards(
+async fn outwards<S: AsyncRead + AsyncWrite + Unpin>(
     runtime: &mut (impl AsyncRead + Unpin),
-    client: &mut SplitSink<Socket, Message>,
+    client: &mut SplitSink<Socket<S>, Message>,
     streams: &Streams,
     takes_input: &AtomicBool,
     ping: mpsc::Sender<u32>,
@@ -218,3 +220,6 @@ async fn outwards(
 fn on(channel: u8, bytes: &[u8]) -> Message {
     Message::Binary([&[channel], bytes].concat().into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ pub const RUNTIME_PROTOCOL: &str = "portforward.k8s.io";
 
 /// Until either side ends.
 pub async fn carry(
-    client: Socket,
+    client: Socket<impl AsyncRead + AsyncWrite + Unpin>,
     runtime: impl AsyncRead + AsyncWrite + Unpin,
 ) -> Result<(), ChannelsError> {
     let (mut from_runtime, mut to_runtime) = tokio::io::split(runtime);

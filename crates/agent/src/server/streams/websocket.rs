@@ -9,8 +9,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use http::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 use http::header::{SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Response, StatusCode};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -21,7 +20,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 const MESSAGE_MAX: usize = 4 << 20;
 
 /// An open WebSocket.
-pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
+pub type Socket<S> = WebSocketStream<S>;
 
 /// The 101 that answers this handshake.
 pub fn accept(headers: &HeaderMap, protocol: &'static str) -> Result<Response<super::Body>, Refusal> {
@@ -46,16 +45,16 @@ pub fn accept(headers: &HeaderMap, protocol: &'static str) -> Result<Response<su
 }
 
 /// The connection behind the 101.
-pub async fn open(connection: Upgraded) -> Socket {
+pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(connection: S) -> Socket<S> {
     let config =
         WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
-    WebSocketStream::from_raw_socket(TokioIo::new(connection), Role::Server, Some(config)).await
+    WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await
 }
 
 /// Says that all is well and over, and waits a little for the client to say so, too.
-pub async fn close(
-    to_client: &mut SplitSink<Socket, Message>,
-    from_client: &mut SplitStream<Socket>,
+pub async fn close<S: AsyncRead + AsyncWrite + Unpin>(
+    to_client: &mut SplitSink<Socket<S>, Message>,
+    from_client: &mut SplitStream<Socket<S>>,
 ) -> Result<(), tungstenite::Error> {
     let frame = CloseFrame { code: CloseCode::Normal, reason: Default::default() };
     match to_client.send(Message::Close(Some(frame))).await {
