@@ -35,6 +35,7 @@ const NODES: &[Package] = &[
 
 /// What only the tests need.
 const TESTS: &[Package] = &[
+    Package { name: "bsdutils", shows: Shows::Program("script") },
     Package { name: "busybox-static", shows: Shows::Program("busybox") },
     Package { name: "curl", shows: Shows::Program("curl") },
     Package { name: "docker-registry", shows: Shows::Program("docker-registry") },

@@ -108,6 +108,16 @@ impl Kubectl {
         }
     }
 
+    /// Runs a command in a terminal of this many rows and columns; what it says there is its standard output.
+    pub fn in_terminal(&self, (rows, columns): (u16, u16), arguments: &[&str]) -> Answer {
+        let command = self.command(arguments);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let quoted = words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")));
+        let line = format!("stty rows {rows} cols {columns}; {}", quoted.collect::<Vec<_>>().join(" "));
+        let answer = run_to_end(Command::new("script").args(["-qec", &line, "/dev/null"]), "");
+        answer.unwrap_or_else(|error| panic!("kubectl {}: {error:#}", arguments.join(" ")))
+    }
+
     /// Runs a command that must succeed and returns its standard output.
     #[track_caller]
     pub fn ok(&self, arguments: &[&str]) -> String {
