@@ -17,9 +17,9 @@ pub const LONGEST: SignedDuration = SignedDuration::from_mins(15);
 /// After so long without a failure a node starts anew.
 pub const FORGOTTEN: SignedDuration = SignedDuration::from_mins(30);
 
-/// What is remembered of one node's failures.
+/// The last of one node's failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct Failure {
     /// The DaemonSet's generation when it failed.
     pub generation: i64,
     /// The wait that the last failure earned.
@@ -30,28 +30,28 @@ pub struct Entry {
 
 /// The failures of one DaemonSet, by node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Backoff(BTreeMap<String, Entry>);
+pub struct Backoff(BTreeMap<String, Failure>);
 
 impl Backoff {
     /// Until when the node waits; `None` if it may try now.
     pub fn until(&self, node: &str, generation: i64, now: Timestamp) -> Option<Timestamp> {
-        let entry = self.live(node, generation, now)?;
-        entry.last.checked_add(entry.delay).ok().filter(|end| now < *end)
+        let failure = self.live(node, generation, now)?;
+        failure.last.checked_add(failure.delay).ok().filter(|end| now < *end)
     }
 
-    /// The entry that one more failure on this node makes.
-    pub fn next(&self, node: &str, generation: i64, now: Timestamp) -> Entry {
+    /// One more failure on this node.
+    pub fn next(&self, node: &str, generation: i64, now: Timestamp) -> Failure {
         let delay = match self.live(node, generation, now) {
-            Some(entry) => entry.delay.saturating_mul(2).min(LONGEST),
+            Some(failure) => failure.delay.saturating_mul(2).min(LONGEST),
             None => FIRST,
         };
-        Entry { generation, delay, last: now }
+        Failure { generation, delay, last: now }
     }
 
     /// Remembers what a plan has decided ([`Plan::backoff`](crate::Plan::backoff)), and forgets what is too old.
-    pub fn apply(&mut self, entries: impl IntoIterator<Item = (String, Entry)>, now: Timestamp) {
-        self.0.extend(entries);
-        self.0.retain(|_, entry| is_fresh(entry, now));
+    pub fn apply(&mut self, failures: impl IntoIterator<Item = (String, Failure)>, now: Timestamp) {
+        self.0.extend(failures);
+        self.0.retain(|_, failure| is_fresh(failure, now));
     }
 
     /// Whether nothing is remembered.
@@ -59,13 +59,13 @@ impl Backoff {
         self.0.is_empty()
     }
 
-    fn live(&self, node: &str, generation: i64, now: Timestamp) -> Option<&Entry> {
-        self.0.get(node).filter(|entry| entry.generation == generation && is_fresh(entry, now))
+    fn live(&self, node: &str, generation: i64, now: Timestamp) -> Option<&Failure> {
+        self.0.get(node).filter(|failure| failure.generation == generation && is_fresh(failure, now))
     }
 }
 
-fn is_fresh(entry: &Entry, now: Timestamp) -> bool {
-    now.duration_since(entry.last) <= FORGOTTEN
+fn is_fresh(failure: &Failure, now: Timestamp) -> bool {
+    now.duration_since(failure.last) <= FORGOTTEN
 }
 
 #[cfg(test)]

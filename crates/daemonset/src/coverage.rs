@@ -1,7 +1,7 @@
 //! What shall be created and deleted on one node, so that every wanted node has exactly one daemon, and others none?
 //!
-//! 1. A node that wants a daemon and has no entry gets one (MG-6 A). A terminating pod is an entry: without surge its
-//!    replacement waits (MG-4). So is a pod that we have just created and do not see yet.
+//! 1. A node that wants a daemon and where nobody sits gets one (MG-6 A). A terminating pod still sits there: without
+//!    surge its replacement waits (MG-4). So does a pod that we have just created and do not see yet.
 //! 2. A pod that ended by itself is deleted once per back-off window and replaced in a later plan (MG-9, MG-12).
 //! 3. Of several running pods one stays; with surge one of each version may (MG-13, MG-14).
 //!
@@ -10,7 +10,7 @@
 //! too (BUG-1). The wait ends when it ends, not after its full length again (BUG-19). Old and new are told apart as in
 //! the rollout (RU-5), not by the hash alone.
 
-use crate::backoff::{Backoff, Entry};
+use crate::backoff::{Backoff, Failure};
 use crate::placement::Placement;
 use crate::plan::{Cause, Doing, Event, Name};
 use crate::seats::{Phase, Seat, Sitter};
@@ -36,7 +36,7 @@ pub(crate) struct Removal {
     pub(crate) uid: Box<str>,
     pub(crate) cause: Cause,
     /// For a pod that ended by itself: the event to tell, and the failure to remember.
-    pub(crate) failure: Option<(Event, Entry)>,
+    pub(crate) failure: Option<(Event, Failure)>,
 }
 
 /// What coverage is asked with.
@@ -57,25 +57,25 @@ impl Removal {
 
 /// Decides for one node (MG-6).
 pub(crate) fn decide(node: &str, seat: &Seat, question: Question<'_>) -> Duty {
-    let mut desk = Desk { node, question, duty: Duty::default() };
-    desk.duty.doing = match &seat.placement {
-        None => desk.clear_strays(seat),
-        Some(Placement::Leave(reason)) => desk.clear(seat, &reason.to_string()),
-        Some(Placement::Stay(_)) => desk.tend(seat),
-        Some(Placement::Run) if seat.sitters.is_empty() && seat.coming == 0 => Some(desk.create()),
-        Some(Placement::Run) => desk.tend(seat),
+    let mut turn = Turn { node, question, duty: Duty::default() };
+    turn.duty.doing = match &seat.placement {
+        None => turn.clear_strays(seat),
+        Some(Placement::Leave(reason)) => turn.clear(seat, &reason.to_string()),
+        Some(Placement::Stay(_)) => turn.tend(seat),
+        Some(Placement::Run) if seat.sitters.is_empty() && seat.coming == 0 => Some(turn.create()),
+        Some(Placement::Run) => turn.tend(seat),
     };
-    desk.duty
+    turn.duty
 }
 
 /// One node's turn.
-struct Desk<'q> {
+struct Turn<'q> {
     node: &'q str,
     question: Question<'q>,
     duty: Duty,
 }
 
-impl Desk<'_> {
+impl Turn<'_> {
     /// MG-15. A pod that is bound to a node which is gone is the garbage collector's work (MG-16).
     fn clear_strays(&mut self, seat: &Seat) -> Option<Doing> {
         first(seat.strays().map(|pod| self.delete(pod, Cause::NodeGone)))
@@ -109,16 +109,16 @@ impl Desk<'_> {
         let Question { generation, backoff, now, .. } = self.question;
         // A second one in the same plan waits for the window that the first has just opened.
         let opened = self.duty.deletes.iter().find_map(|removal| removal.failure.as_ref());
-        let opened = opened.and_then(|(_, entry)| entry.last.checked_add(entry.delay).ok());
+        let opened = opened.and_then(|(_, failure)| failure.last.checked_add(failure.delay).ok());
         if let Some(until) = opened.or_else(|| backoff.until(self.node, generation, now)) {
             self.duty.until = Some(until);
             return Doing::BackingOff { pod: pod.name.clone(), until };
         }
         let (event, cause) = self.farewell(pod);
         let doing = self.delete(pod, cause);
-        let entry = backoff.next(self.node, generation, now);
+        let failure = backoff.next(self.node, generation, now);
         if let Some(removal) = self.duty.deletes.last_mut() {
-            removal.failure = Some((event, entry));
+            removal.failure = Some((event, failure));
         }
         doing
     }

@@ -1,4 +1,4 @@
-//! A DaemonSet's [`Book`], kept up to date: a change of one node or pod costs that pair and the sums.
+//! A DaemonSet's `book`, kept up to date: a change of one node or pod costs that pair and the sums.
 //!
 //! 1. [`Ledger::open`] reads everything, once. [`Ledger::update`] reads only what was touched, again from the objects as
 //!    they are now: a ledger gets names and never changes, so that a lost or doubled event does no harm.
@@ -19,11 +19,11 @@ use crate::coverage::Question;
 use crate::placement::Judge;
 use crate::plan::{Action, Event, Name, Plan};
 use crate::revision::{self, Collision, History};
-use crate::round::{Round, Said};
+use crate::round::{Remarks, Round};
 use crate::seats::{Seat, Sitter, Versions};
 use crate::snapshot::{Snapshot, Standstill, Subject};
 use crate::template;
-use crate::unseen::{Overlay, Unseen};
+use crate::unseen::{Unseen, Writes};
 use homes::Homes;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -43,8 +43,8 @@ pub struct Ledger {
     history: History,
     book: Book,
     homes: Homes,
-    /// Nodes where our own writes, or a failure that we have noted, make a difference: read again every time.
-    shadowed: BTreeSet<Name>,
+    /// Nodes that the next update reads in any case: something of ours is unseen there, or was to be done.
+    reread: BTreeSet<Name>,
 }
 
 /// What has happened since the last plan.
@@ -103,8 +103,8 @@ impl Ledger {
         if self.terms != Terms::of(&subject) {
             return None;
         }
-        let writes = seen.unseen.overlay(now);
-        let mut stale = std::mem::take(&mut self.shadowed);
+        let writes = seen.unseen.writes(now);
+        let mut stale = std::mem::take(&mut self.reread);
         stale.extend(self.book.due(now).cloned());
         stale.extend(seen.touched.nodes.iter().map(String::as_str).chain(writes.nodes()).map(Name::from));
         let mut opened: BTreeMap<Name, Seat> = BTreeMap::new();
@@ -119,11 +119,11 @@ impl Ledger {
         let touched: Vec<Name> = opened.keys().cloned().collect();
         for (node, mut seat) in opened {
             seat.see((seen.node)(&node).as_deref(), &look.judge);
-            seat.overlay(&node, &look.writes);
+            seat.count_unseen(&node, &look.writes);
             self.enter(node, seat, look.question);
         }
-        let (mut plan, said) = self.round(&subject, seen.unseen, Vec::new(), now);
-        plan.nodes = said.verdicts(touched.iter().filter_map(|node| Some((node, self.book.entry(node)?))));
+        let (mut plan, remarks) = self.round(&subject, seen.unseen, Vec::new(), now);
+        plan.nodes = remarks.verdicts(touched.iter().filter_map(|node| Some((node, self.book.entry(node)?))));
         touched.iter().for_each(|node| self.book.forget_if_idle(node));
         Some((plan, self))
     }
@@ -163,8 +163,8 @@ impl Ledger {
     }
 
     fn enter(&mut self, node: Name, seat: Seat, question: Question<'_>) {
-        if seat.is_shadowed() {
-            self.shadowed.insert(node.clone());
+        if seat.has_unseen() {
+            self.reread.insert(node.clone());
         }
         self.book.put(node, seat, question);
     }
@@ -175,12 +175,12 @@ impl Ledger {
         unseen: &Unseen,
         before: Vec<Action>,
         now: Timestamp,
-    ) -> (Plan, Said) {
+    ) -> (Plan, Remarks) {
         let round = Round { subject, hash: &self.history.hash, unseen, now };
         let drops = || self.history.truncate(subject, |hash| self.homes.is_carried(hash));
-        let (plan, said) = round.plan(&self.book, before, drops);
-        self.shadowed.extend(said.acted().cloned());
-        (plan, said)
+        let (plan, remarks) = round.plan(&self.book, before, drops);
+        self.reread.extend(remarks.acted().cloned());
+        (plan, remarks)
     }
 }
 
@@ -198,15 +198,14 @@ fn open_with(
     let versions = Versions::of(subject, history.hashes.clone());
     let tolerations: Arc<[Toleration]> = template::tolerations(subject.pod_spec).into();
     let judge = Judge::with(subject.pod_spec, tolerations.clone());
-    let look = Look::new(subject, judge, seen.backoff, unseen.overlay(now), now);
+    let look = Look::new(subject, judge, seen.backoff, unseen.writes(now), now);
     let (seats, homes) = look.seat_all(&seen.nodes, &claims.pods, &versions);
-    let shadowed =
-        seats.iter().filter(|(_, seat)| seat.is_shadowed()).map(|(node, _)| node.clone()).collect();
+    let reread = seats.iter().filter(|(_, seat)| seat.has_unseen()).map(|(node, _)| node.clone()).collect();
     let book = Book::of(seats, look.question);
     let terms = Terms::of(subject);
-    let mut ledger = Ledger { terms, versions, tolerations, history, book, homes, shadowed };
-    let (mut plan, said) = ledger.round(subject, &unseen, before, now);
-    plan.nodes = said.verdicts(ledger.book.entries());
+    let mut ledger = Ledger { terms, versions, tolerations, history, book, homes, reread };
+    let (mut plan, remarks) = ledger.round(subject, &unseen, before, now);
+    plan.nodes = remarks.verdicts(ledger.book.entries());
     ledger.book.forget_idle();
     (plan, is_ordinary.then_some(ledger))
 }
@@ -215,7 +214,7 @@ fn open_with(
 struct Look<'a> {
     subject: &'a Subject<'a>,
     judge: Judge<'a>,
-    writes: Overlay<'a>,
+    writes: Writes<'a>,
     question: Question<'a>,
 }
 
@@ -224,7 +223,7 @@ impl<'a> Look<'a> {
         subject: &'a Subject<'a>,
         judge: Judge<'a>,
         backoff: &'a Backoff,
-        writes: Overlay<'a>,
+        writes: Writes<'a>,
         now: Timestamp,
     ) -> Self {
         let question = Question {
@@ -251,7 +250,7 @@ impl<'a> Look<'a> {
             seat.or_default().take(sitter);
             (name, Some(node), hash)
         }));
-        seats.iter_mut().for_each(|(node, seat)| seat.overlay(node, &self.writes));
+        seats.iter_mut().for_each(|(node, seat)| seat.count_unseen(node, &self.writes));
         (seats, homes)
     }
 }

@@ -1,13 +1,40 @@
 //! Which node gets which pod, in which order, and what the status says.
 //!
-//! [`plan`] is the whole controller as one function: a [`Snapshot`] and the time go in, a [`Plan`] comes out, with
+//! [`plan()`] is the whole controller as one function: a [`Snapshot`] and the time go in, a [`Plan`] comes out, with
 //! everything to do, in order, and for every node the reason. Pure: the same input gives the same plan, whatever the
 //! order of its lists; nothing here waits, logs or asks the clock.
 //!
-//! Reading order: [`snapshot`], [`placement`] (does this node want a daemon?), `seats` (who is where?), `coverage` (what
-//! does one node ask for?), [`revision`] (what is old?), `rollout`, `budget` and [`hold`] (which old pod goes next?),
-//! `status` and [`conditions`], [`plan`](mod@plan). `round` puts these together; `book` holds the seats and their sums,
-//! and [`ledger`] keeps a book up to date. Kubernetes: `pkg/controller/daemon`; rules EL, MG, RU, RV, TK, ST, OW.
+//! Read in this order; the first lines of each file say what it decides:
+//!
+//! | question | files |
+//! |---|---|
+//! | What may be looked at? What have we done that is not seen yet? | [`snapshot`], [`unseen`], [`backoff`] |
+//! | Whose are these pods and revisions? Which template is the current one? | `claims`, [`revision`] |
+//! | Does this node want a daemon? Who sits there? | [`placement`], `seats` |
+//! | What does one node ask for, whatever the age of its pods? | `coverage` |
+//! | Which old pod goes next, if one may? | [`hold`], `budget`, `rollout` |
+//! | How much at once, and what does a new pod look like? | `work`, `template` |
+//! | What does the status say? | `tally`, `status`, [`conditions`] |
+//! | All of it together | `round`, [`plan`](mod@plan) |
+//! | The same for the price of what has changed | `book`, [`ledger`] |
+//!
+//! [`current`](mod@current) and [`obstacles`] are for those who explain. Kubernetes: `pkg/controller/daemon`; rules EL,
+//! MG, RU, RV, TK, ST, OW.
+//!
+//! Words that Kubernetes does not have:
+//!
+//! | word | means |
+//! |---|---|
+//! | seat, sitter | a node as one DaemonSet sees it, and one of its pods there |
+//! | updated or new; outdated or old | of the current template, or not (RU-5) |
+//! | unseen | done by us and not shown by the cache yet; it counts as done |
+//! | coverage | a daemon where one is missing and none where none shall be; upstream's `manage` |
+//! | duty | what coverage wants of one node |
+//! | class, shelf | what a rollout sees of a node, and the nodes of a class |
+//! | share, tally | what one node adds to the numbers of the status, and the sum |
+//! | book, ledger | all seats with their sums, and a book that is kept up to date |
+//! | round | one plan made from a book |
+//! | doing, verdict | what happens on a node, and that with its placement |
 
 pub mod backoff;
 mod book;

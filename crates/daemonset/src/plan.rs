@@ -1,12 +1,15 @@
-//! What shall be done, in which order, and why: the answer of [`plan`](crate::plan), and how it reads as text.
+//! What shall be done, in which order, and why: the answer of [`plan`](crate::plan()), and how it reads as text.
 //!
 //! 1. Actions stand in the order in which they are carried out. Creates may run in parallel batches (MG-20), deletes
 //!    all at once (MG-21); the rest one by one.
 //! 2. After a failed action for which [`Action::is_barrier`] holds nothing else of the plan is done (MG-1.5, OW-8).
 //!    Any other failure stops its kind at most: the status is written in any case (MG-1.10).
-//! 3. Texts of events and reasons are Kubernetes' where it has them (MG-9, MG-11, MG-21).
+//! 3. Texts of reasons are Kubernetes' where it has them.
 
+mod event;
 mod text;
+
+pub use event::{Event, EventKind};
 
 use crate::backoff;
 use crate::hold::Hold;
@@ -38,7 +41,7 @@ pub struct Plan {
     /// What the new status says that the old one did not: events to emit when it is written.
     pub news: Vec<Event>,
     /// Failures to remember once the plan is carried out ([`backoff::Backoff::apply`]).
-    pub backoff: Vec<(String, backoff::Entry)>,
+    pub backoff: Vec<(String, backoff::Failure)>,
     /// When to plan again even if nothing happens.
     pub wake_at: Option<Timestamp>,
     /// There was more to do than one plan may (MG-17): plan again when this one is carried out.
@@ -240,46 +243,6 @@ pub enum Change {
     Release,
 }
 
-/// An event on the DaemonSet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// `Normal` or `Warning`.
-    pub kind: EventKind,
-    /// CamelCase.
-    pub reason: &'static str,
-    /// The text.
-    pub message: String,
-}
-
-/// The type of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventKind {
-    /// Something happened.
-    Normal,
-    /// Something is wrong.
-    Warning,
-}
-
-impl EventKind {
-    /// As the API spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Normal => "Normal",
-            Self::Warning => "Warning",
-        }
-    }
-}
-
-impl Event {
-    pub(crate) fn normal(reason: &'static str, message: String) -> Self {
-        Self { kind: EventKind::Normal, reason, message }
-    }
-
-    pub(crate) fn warning(reason: &'static str, message: String) -> Self {
-        Self { kind: EventKind::Warning, reason, message }
-    }
-}
-
 impl Action {
     /// Whether nothing else may be done after this one has failed.
     pub fn is_barrier(&self) -> bool {
@@ -287,31 +250,6 @@ impl Action {
             Self::CreatePod { .. } | Self::DeletePod { .. } | Self::WriteStatus(_) => false,
             Self::DeleteRevision { cause, .. } => *cause == Obsolete::Duplicate,
             _ => true,
-        }
-    }
-
-    /// The event after success (MG-21). `name` is the name that the server gave to a created pod.
-    pub fn succeeded(&self, name: &str) -> Option<Event> {
-        match self {
-            Self::CreatePod { .. } => Some(Event::normal("SuccessfulCreate", format!("Created pod: {name}"))),
-            Self::DeletePod { name, .. } => {
-                Some(Event::normal("SuccessfulDelete", format!("Deleted pod: {name}")))
-            }
-            _ => None,
-        }
-    }
-
-    /// The event after a failure (MG-21). A create in a namespace that is terminating, and a delete of a pod that is
-    /// gone already, are none.
-    pub fn failed(&self, error: &str) -> Option<Event> {
-        match self {
-            Self::CreatePod { .. } => {
-                Some(Event::warning("FailedCreate", format!("Error creating: {error}")))
-            }
-            Self::DeletePod { .. } => {
-                Some(Event::warning("FailedDelete", format!("Error deleting: {error}")))
-            }
-            _ => None,
         }
     }
 }

@@ -36,13 +36,13 @@ enum Stage {
 
 impl Round<'_> {
     /// The plan without verdicts. `before` is done first; `drops` are old revisions, for a round that is quiet (RV-20).
-    /// Also tells what is to be said of each node, for [`Said::verdict`].
+    /// Also tells what is to be said of each node, for [`Remarks::verdict`].
     pub(crate) fn plan(
         &self,
         book: &Book,
         before: Vec<Action>,
         drops: impl FnOnce() -> Vec<Action>,
-    ) -> (Plan, Said) {
+    ) -> (Plan, Remarks) {
         let hold = hold::hold(self.subject, book.tally());
         let budget = budget::budget(self.subject.spec, book.desired());
         let cover = book.coverage();
@@ -58,16 +58,16 @@ impl Round<'_> {
         let more = work.limit(&mut doings);
         let mut plan = Plan { actions: before, more, ..Plan::default() };
         for (node, removal) in &work.deletes {
-            if let Some((event, entry)) = &removal.failure {
+            if let Some((event, failure)) = &removal.failure {
                 plan.events.push(event.clone());
-                plan.backoff.push((node.to_string(), *entry));
+                plan.backoff.push((node.to_string(), *failure));
             }
         }
         plan.actions.extend(work.actions(self.subject, self.hash));
         plan.actions.extend(if is_quiet { drops() } else { Vec::new() });
         plan.problems.extend(budget.as_ref().err().map(ToString::to_string));
         self.finish(book, hold, budget.ok(), &mut plan);
-        (plan, Said { doings, stage, more })
+        (plan, Remarks { doings, stage, more })
     }
 
     /// The status, and when to look again.
@@ -104,13 +104,13 @@ impl Round<'_> {
 
 /// What the round has to say of nodes.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct Remarks {
     doings: Doings,
     stage: Stage,
     more: bool,
 }
 
-impl Said {
+impl Remarks {
     /// The nodes about which something is done now, or would be.
     pub(crate) fn acted(&self) -> impl Iterator<Item = &Name> {
         self.doings.keys()
@@ -124,11 +124,14 @@ impl Said {
         entries.filter_map(|(node, entry)| Some((node.clone(), self.verdict(node, entry)?))).collect()
     }
 
+    /// First what is done, then what coverage or the rollout waits for, then what is simply there.
     fn verdict(&self, node: &Name, entry: &Entry) -> Option<Verdict> {
         let placement = entry.seat.placement.clone()?;
         let doing = match self.doings.get(node) {
             Some(Doing::NextBurst) => Some(Doing::NextBurst),
+            // The book has given no more than a burst; this node comes after it.
             None if entry.is_work() => Some(Doing::NextBurst),
+            // Where coverage acts, it also says on which of several pods.
             done if self.stage == Stage::Coverage => entry.doing().or_else(|| done.cloned()),
             done => done.cloned(),
         };

@@ -2,13 +2,13 @@
 //!
 //! 1. Pods on a seat are sorted: bound before not bound, then older, then by name (MG-13).
 //! 2. Pods that have ended *and* are being deleted sit nowhere (MG-3); only their hash still counts (MG-5).
-//! 3. Our own writes count as done ([`Seat::overlay`]).
+//! 3. Our own writes count as done ([`Seat::count_unseen`]).
 //! 4. A seat holds facts and no objects, so that it can be kept: what time changes is asked with the time.
 
 use crate::placement::{Judge, Placement};
 use crate::plan::Name;
 use crate::snapshot::{GENERATION_LABEL, Subject};
-use crate::unseen::Overlay;
+use crate::unseen::Writes;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use objects::pod::{self, Availability};
@@ -89,7 +89,7 @@ impl Seat {
     }
 
     /// Counts our own writes as done.
-    pub(crate) fn overlay(&mut self, node: &str, writes: &Overlay<'_>) {
+    pub(crate) fn count_unseen(&mut self, node: &str, writes: &Writes<'_>) {
         for sitter in &mut self.sitters {
             sitter.deleted = writes.is_deleted(&sitter.uid);
         }
@@ -100,7 +100,7 @@ impl Seat {
     }
 
     /// Whether our own writes make a difference here.
-    pub(crate) fn is_shadowed(&self) -> bool {
+    pub(crate) fn has_unseen(&self) -> bool {
         self.coming > 0 || self.sitters.iter().any(|sitter| sitter.deleted)
     }
 
@@ -142,7 +142,7 @@ impl Seat {
 
     /// Whether something has just been done here, or is to be done now.
     pub(crate) fn is_moving(&self) -> bool {
-        self.sitters.is_empty() || self.is_shadowed()
+        self.sitters.is_empty() || self.has_unseen()
     }
 
     /// Since when a wanted daemon is waited for, if one is: for a new pod to become available, or an old one to end.

@@ -98,12 +98,12 @@ impl Unseen {
     }
 
     /// What counts as done now, to be asked node by node.
-    pub(crate) fn overlay(&self, now: Timestamp) -> Overlay<'_> {
+    pub(crate) fn writes(&self, now: Timestamp) -> Writes<'_> {
         let mut coming: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (uid, (node, _)) in self.creates.iter().filter(|(_, (_, since))| is_fresh(*since, now)) {
             coming.entry(node).or_default().push(uid);
         }
-        Overlay { coming, unseen: self, now }
+        Writes { coming, unseen: self, now }
     }
 
     /// Without the pods that the cache shows by now, should the watch have told of them and nobody have listened.
@@ -124,13 +124,13 @@ impl Unseen {
 
 /// Our own writes as of one moment.
 #[derive(Debug)]
-pub(crate) struct Overlay<'a> {
+pub(crate) struct Writes<'a> {
     coming: BTreeMap<&'a str, Vec<&'a str>>,
     unseen: &'a Unseen,
     now: Timestamp,
 }
 
-impl Overlay<'_> {
+impl Writes<'_> {
     /// Uids of the pods that are on the way to a node.
     pub(crate) fn coming_to(&self, node: &str) -> &[&str] {
         self.coming.get(node).map(Vec::as_slice).unwrap_or_default()
@@ -165,8 +165,8 @@ mod tests {
         let mut unseen = Unseen::default();
         unseen.created("n1", "a", second(0));
         unseen.deleted("b", second(0));
-        assert_eq!(unseen.overlay(second(1)).coming_to("n1"), ["a"]);
-        assert!(unseen.overlay(second(1)).is_deleted("b"));
+        assert_eq!(unseen.writes(second(1)).coming_to("n1"), ["a"]);
+        assert!(unseen.writes(second(1)).is_deleted("b"));
 
         let pod = |uid: &str, ending: Option<&str>| -> Pod {
             serde_json::from_value(json!({"metadata": {"uid": uid, "deletionTimestamp": ending}})).unwrap()
@@ -174,7 +174,7 @@ mod tests {
         unseen.seen(&pod("a", None));
         unseen.seen(&pod("b", None));
         assert!(
-            unseen.overlay(second(1)).is_deleted("b"),
+            unseen.writes(second(1)).is_deleted("b"),
             "an event from before the delete says nothing about it"
         );
         unseen.seen(&pod("b", Some("2026-01-01T00:00:00Z")));
@@ -187,8 +187,8 @@ mod tests {
         unseen.created("n1", "a", second(0));
         unseen.deleted("b", second(10));
         assert_eq!(unseen.expires(second(1)), Some(second(300)));
-        assert_eq!(unseen.overlay(second(300)).nodes().count(), 0);
-        assert!(unseen.overlay(second(309)).is_deleted("b"));
+        assert_eq!(unseen.writes(second(300)).nodes().count(), 0);
+        assert!(unseen.writes(second(309)).is_deleted("b"));
         unseen.prune(second(310));
         assert!(unseen.is_empty());
         unseen.created("n1", "a", second(0));

@@ -156,7 +156,7 @@ impl World {
         let revisions = case.revisions.as_ref().unwrap_or(&ordinary_history);
         let entries = case.backoff.iter().map(|entry| {
             let delay = SignedDuration::from_secs(entry.delay);
-            let entry_of = backoff::Entry { generation: entry.generation, delay, last: ago(entry.ago) };
+            let entry_of = backoff::Failure { generation: entry.generation, delay, last: ago(entry.ago) };
             (entry.node.clone(), entry_of)
         });
         let mut backoff = Backoff::default();
