@@ -24,6 +24,7 @@ async fn main() -> Result<(), Failure> {
         agent_tls: None,
         ca_pem: authority.pem.clone(),
         issuer: None,
+        audit: None,
         sources: Default::default(),
     };
     let server = ApiServer::open(Arc::new(store::memory::MemoryStore::new()), config).await?;

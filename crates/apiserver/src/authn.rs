@@ -89,6 +89,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
 }
 
+/// When a certificate ends.
+pub fn certificate_end(certificate: &[u8]) -> Option<jiff::Timestamp> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    jiff::Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
+}
+
 /// The subject of a verified certificate: CN is the user, every O a group (7.1.1). None without a CN.
 pub fn certificate_user(certificate: &[u8]) -> Option<User> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;

@@ -105,8 +105,13 @@ fn beyond_roles(user: &User, action: Action<'_>, graph: &dyn Graph) -> Option<De
 
 /// [`decide`], where a no is the 403.
 pub fn require(user: &User, action: Action<'_>, graph: &dyn Graph) -> Result<(), ApiError> {
+    reason(user, action, graph).map(drop)
+}
+
+/// The same, with the reason of a yes.
+pub fn reason(user: &User, action: Action<'_>, graph: &dyn Graph) -> Result<String, ApiError> {
     match decide(user, action, graph) {
-        Decision::Allowed(_) => Ok(()),
+        Decision::Allowed(reason) => Ok(reason),
         Decision::Denied(reason) => Err(refusal(user, action, &reason)),
     }
 }

@@ -3,11 +3,13 @@
 //! Order: route, authenticate, authorize, then read the body, so that nobody unknown makes us read megabytes. Every answer
 //! passes [`finished`] and the access log, which has no query values and no headers.
 
+use crate::audit::{Begun, Seen};
 use crate::authn::{self, Credential, MASTERS, User};
 use crate::authz::{self, Action, ResourceAction};
 use crate::decode::MAX_BODY_BYTES;
 use crate::error::ApiError;
 use crate::finish::finished;
+use crate::limits::Hold;
 use crate::options::ListOptions;
 use crate::reply::{self, Reply};
 use crate::request::{Request, Route, Target, Verb};
@@ -18,7 +20,7 @@ use crate::{ApiServer, Inner, bearer, discovery, health, impersonation, openapi,
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::{BodyExt as _, Limited};
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -81,14 +83,29 @@ where
     let begun = Instant::now();
     let (head, body) = request.into_parts();
     let parsed = Request::parse(&head.method, head.uri.path(), head.uri.query().unwrap_or_default());
-    let work = answer(&server.inner, identity, &parsed, &head, body);
-    let reply = match deadline(&parsed) {
-        Err(error) => Err(error),
-        Ok(None) => work.await,
-        Ok(Some(limit)) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(too_late())),
+    let audited = Begun::new(&server.inner, matches!(identity, Identity::Known(_)));
+    let mut seen = Seen::default();
+    let reply = {
+        let work = answer(&server.inner, identity, &parsed, &head, body, &mut seen);
+        match deadline(&parsed) {
+            Err(error) => Err(error),
+            Ok(None) => work.await,
+            Ok(Some(limit)) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(too_late())),
+        }
     };
-    let reply = reply.unwrap_or_else(|error| reply::error(&error));
-    let reply = finished(reply, &parsed, &head.headers).await;
+    let (reply, error) = match reply {
+        Ok(reply) => (reply, None),
+        Err(error) => (reply::error(&error), Some(error)),
+    };
+    let mut reply = finished(reply, &parsed, &head.headers).await;
+    if let Some(id) = audited.as_ref().and_then(|audited| HeaderValue::from_str(audited.id()).ok()) {
+        reply.headers_mut().insert("audit-id", id);
+    }
+    let outcome = (reply.status().as_u16(), error.as_ref());
+    let record = audited.and_then(|audited| audited.answered(&server.inner, &head, &parsed, &seen, outcome));
+    if streams(&parsed) && error.is_none() {
+        reply = reply::holding(reply, (record, seen.place.take()));
+    }
     tracing::debug!(
         target: "access",
         method = %head.method, path = head.uri.path(), code = reply.status().as_u16(),
@@ -103,6 +120,7 @@ async fn answer<B>(
     request: &Request,
     head: &Parts,
     body: B,
+    seen: &mut Seen,
 ) -> Result<Reply, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -116,8 +134,12 @@ where
             Credential::Token(token) => of_token(server, token).await?,
         },
     };
-    let user = impersonation::user(server, user, headers).await?;
-    authorize(server, &user, request).await?;
+    let shown = seen.user.insert(user).clone();
+    let hold = if streams(request) { Hold::Stream } else { Hold::Short };
+    seen.place = Some(server.limits.enter(&shown, hold)?);
+    let user = impersonation::user(server, shown.clone(), headers).await?;
+    seen.impersonated = (user != shown).then(|| user.clone());
+    seen.reason = Some(authorize(server, &user, request).await?);
     match &request.route {
         Route::Resource(target) => resource(server, &user, request, target, head, body).await,
         route => {
@@ -193,10 +215,10 @@ async fn path(
     }
 }
 
-/// 403 unless the user may do it.
-async fn authorize(server: &Inner, user: &User, request: &Request) -> Result<(), ApiError> {
+/// Why the user may do it; 403 unless they may.
+async fn authorize(server: &Inner, user: &User, request: &Request) -> Result<String, ApiError> {
     if user.is_in(MASTERS) {
-        return Ok(());
+        return Ok(String::new());
     }
     let method = request.method.as_str().to_ascii_lowercase();
     let (name, of_node);
@@ -221,7 +243,7 @@ async fn authorize(server: &Inner, user: &User, request: &Request) -> Result<(),
     if matches!(action, Action::Resource(_)) {
         server.consistent().await?;
     }
-    authz::require(user, action, server)
+    authz::reason(user, action, server)
 }
 
 /// The name and node that exact field selectors ask for (3.8.4, 7.5.2).
@@ -244,7 +266,9 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+    // Streams have no deadline of their own, but their bodies must come.
+    let read = tokio::time::timeout(DEADLINE, Limited::new(body, MAX_BODY_BYTES).collect());
+    match read.await.map_err(|_| too_late())? {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(ApiError::too_large(format!("Request entity too large: limit is {MAX_BODY_BYTES}")))
@@ -253,14 +277,18 @@ where
     }
 }
 
-/// How long the request may take; none for streams (1.6.5).
-fn deadline(request: &Request) -> Result<Option<Duration>, ApiError> {
-    let streams = match &request.route {
+/// Whether the answer lasts as long as the client listens.
+fn streams(request: &Request) -> bool {
+    match &request.route {
         Route::Resource(target) => {
             request.verb() == Verb::Watch || matches!(target.subresource.as_str(), "log" | "proxy")
         }
         _ => false,
-    };
+    }
+}
+
+/// How long the request may take; none for streams (1.6.5).
+fn deadline(request: &Request) -> Result<Option<Duration>, ApiError> {
     let asked = match request.query.get("timeout") {
         "" => DEADLINE,
         text => go_duration(text).ok_or_else(|| {
@@ -270,7 +298,7 @@ fn deadline(request: &Request) -> Result<Option<Duration>, ApiError> {
         })?,
     };
     let limit = if asked.is_zero() { DEADLINE } else { asked.min(DEADLINE) };
-    Ok((!streams).then_some(limit))
+    Ok((!streams(request)).then_some(limit))
 }
 
 fn too_late() -> ApiError {

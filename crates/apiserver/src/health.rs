@@ -66,5 +66,24 @@ pub fn metrics(server: &Inner) -> Reply {
         writeln!(out, "# TYPE apiserver_registered_watchers gauge\napiserver_registered_watchers {watches}");
     let _ =
         writeln!(out, "# TYPE everynode_revision counter\neverynode_revision {}", server.cache.revision());
+    let _ = writeln!(out, "# TYPE apiserver_current_inflight_requests gauge");
+    for (sort, hold, held, _) in server.limits.figures() {
+        let _ = writeln!(
+            out,
+            "apiserver_current_inflight_requests{{priority_level=\"{sort}\",request_kind=\"{hold}\"}} {held}"
+        );
+    }
+    let _ = writeln!(out, "# TYPE apiserver_flowcontrol_rejected_requests_total counter");
+    for (sort, hold, _, refused) in server.limits.figures() {
+        let _ = writeln!(
+            out,
+            "apiserver_flowcontrol_rejected_requests_total{{priority_level=\"{sort}\",request_kind=\"{hold}\"}} {refused}"
+        );
+    }
+    if let Some(audit) = &server.config.audit {
+        let lost = audit.lost();
+        let _ =
+            writeln!(out, "# TYPE apiserver_audit_error_total counter\napiserver_audit_error_total {lost}");
+    }
     reply::with_type(200, "text/plain; version=0.0.4", out)
 }

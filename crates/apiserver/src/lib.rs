@@ -8,6 +8,7 @@
 pub mod accept;
 mod addresses;
 mod admission;
+mod audit;
 pub mod authn;
 pub mod authz;
 mod bearer;
@@ -24,6 +25,7 @@ mod graph;
 mod handle;
 mod health;
 mod impersonation;
+mod limits;
 mod node_proxy;
 pub mod openapi;
 pub mod options;
@@ -43,9 +45,10 @@ mod upkeep;
 mod verbs;
 mod watch;
 
+pub use audit::Sink as AuditSink;
 pub use authn::{TokenUser, User};
 pub use handle::UserService;
-pub use serve::{ServeError, serve};
+pub use serve::{Bounds, ServeError, serve, serve_within};
 
 use cache::{Cache, CacheError};
 use error::ApiError;
@@ -74,6 +77,8 @@ pub struct Config {
     pub ca_pem: String,
     /// Who issues tokens for service accounts; without it there are none.
     pub issuer: Option<Arc<service_accounts::Issuer>>,
+    /// Takes what is recorded of requests; without it nothing is.
+    pub audit: Option<Arc<dyn audit::Sink>>,
     /// Its clock and its chance.
     pub sources: Sources,
 }
@@ -126,6 +131,7 @@ pub(crate) struct Inner {
     watches: Arc<Semaphore>,
     /// Exec, attach and port-forward.
     streams: node_proxy::stream::Streams,
+    limits: Arc<limits::Limits>,
     /// One service at a time looks for a free address.
     addresses: tokio::sync::Mutex<()>,
     /// Held while quotas are charged.
@@ -146,6 +152,7 @@ impl ApiServer {
             streams: node_proxy::stream::Streams::new(closing.clone()),
             closing,
             watches: Arc::new(Semaphore::new(WATCHES)),
+            limits: Arc::default(),
             addresses: tokio::sync::Mutex::new(()),
             charging: tokio::sync::Mutex::new(()),
             background: Mutex::new(None),

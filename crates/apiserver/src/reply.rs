@@ -32,6 +32,16 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
+/// An answer that keeps something until its body has been sent or dropped.
+pub fn holding(reply: Reply, what: impl Send + 'static) -> Reply {
+    let kept = move |frame| {
+        let _ = &what;
+        frame
+    };
+    let (head, body) = reply.into_parts();
+    Reply::from_parts(head, body.map_frame(kept).boxed_unsync())
+}
+
 /// A JSON answer.
 pub fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Reply {
     with_type(code, "application/json", bytes)

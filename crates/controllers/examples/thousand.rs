@@ -27,6 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         agent_tls: None,
         ca_pem: String::new(),
         issuer: None,
+        audit: None,
         sources: Default::default(),
     };
     let server = ApiServer::open(Arc::new(MemoryStore::new()), config).await?;

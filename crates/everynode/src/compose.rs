@@ -43,7 +43,9 @@ pub async fn server(
     let opened = backing::open(&config.store, &data_dir).await?;
     let trust = Trust::open(&data_dir, client_side, &config)?;
     let store = opened.of(trust.authority(), trust.common()).await?;
-    let server = ApiServer::open(store.store(), trust.server_config(inner_side)?).await?;
+    let audit = crate::audit_log::open(&config.audit_log, &data_dir)?;
+    let server_config = apiserver::Config { audit, ..trust.server_config(inner_side)? };
+    let server = ApiServer::open(store.store(), server_config).await?;
     let mut settings = trust.loops_config(config.node_grace)?;
     settings.election = store.is_shared().then(|| election(LOOPS_LEASE));
     let client = loops_client(&server);

@@ -24,6 +24,19 @@ pub enum Runtime {
     Simulated,
 }
 
+/// Where audit events go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditLog {
+    /// `<data-dir>/audit.log`.
+    Default,
+    /// Standard output.
+    Standard,
+    /// Another file.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
 /// `everynode up`.
 #[derive(Debug, Clone)]
 pub struct Up {
@@ -60,6 +73,8 @@ pub struct Server {
     pub loops: BTreeSet<Loop>,
     /// How long a silent node counts as ready, in seconds; none: Kubernetes' 40.
     pub node_grace: Option<u64>,
+    /// Where it records who did what.
+    pub audit_log: AuditLog,
     /// Where the objects are.
     pub store: Store,
     /// What all servers of a cluster have in common; none: the folder of the server's own certificates.
@@ -180,6 +195,16 @@ pub fn issuer(text: &str) -> Result<String, String> {
     match host.is_some_and(|host| !host.is_empty()) && !text.contains(['?', '#']) {
         true => Ok(text.into()),
         false => Err(format!("{text:?} is not https://HOST or https://HOST/PATH")),
+    }
+}
+
+/// A path, `-` or `off`.
+pub fn audit_log(text: &str) -> Result<AuditLog, String> {
+    match text {
+        "" => Err("name a file, - or off".to_string()),
+        "-" => Ok(AuditLog::Standard),
+        "off" => Ok(AuditLog::Off),
+        path => Ok(AuditLog::File(path.into())),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Under the name `kubectl-everynode` on PATH it is a plugin: `kubectl everynode why ds/x`. Everything is the same but
 //! the name in its help.
 
+mod audit_log;
 mod cli;
 mod compose;
 mod config;

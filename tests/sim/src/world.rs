@@ -105,6 +105,7 @@ async fn open(store: Arc<dyn Store>) -> Result<ApiServer> {
         agent_tls: None,
         ca_pem: String::new(),
         issuer: None,
+        audit: None,
         sources: Sources { now: clock::of_server, chance: chance::of_server },
     };
     ApiServer::open(store, config).await.context("the API server")

@@ -8,6 +8,7 @@ use crate::cache::collection::{Collection, Snapshot};
 use crate::cache::item::Filter;
 use crate::encode;
 use crate::error::ApiError;
+use crate::limits;
 use crate::options::{At, ListOptions, Resume};
 use crate::reply::{self, Page, Reply};
 use crate::watch;
@@ -71,7 +72,7 @@ pub async fn watch(call: &Call<'_>) -> Result<Reply, ApiError> {
     {
         return Ok(watch::error_event(&error));
     }
-    let permit = server.watches.clone().try_acquire_owned().map_err(|_| too_many_watches())?;
+    let permit = server.watches.clone().try_acquire_owned().map_err(|_| limits::too_many())?;
     Ok(watch::answer(watch::Watcher {
         collection,
         filter,
@@ -83,13 +84,6 @@ pub async fn watch(call: &Call<'_>) -> Result<Reply, ApiError> {
         closing: server.closing.clone(),
         permit,
     }))
-}
-
-fn too_many_watches() -> ApiError {
-    ApiError {
-        retry_after: Some(1),
-        ..ApiError::plain(429, "TooManyRequests", "Too many requests, please try again later.")
-    }
 }
 
 /// What a list or watch is about; a field that the kind does not select by is refused (3.8).

@@ -62,6 +62,7 @@ pub fn config() -> Config {
         agent_tls: None,
         ca_pem: "-----BEGIN CERTIFICATE-----\n".to_string(),
         issuer: None,
+        audit: None,
         sources: Default::default(),
     }
 }

@@ -3,12 +3,14 @@
 //! One [`harness`]; each file asks one question. Rule numbers are those of the wire specification.
 
 mod apply;
+mod audited;
 mod authority;
 mod bad_input;
 mod crowded;
 mod daemon_sets;
 mod evictions;
 mod harness;
+mod limited;
 mod limits;
 mod lists;
 mod logs;

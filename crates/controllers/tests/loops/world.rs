@@ -117,6 +117,7 @@ impl World {
             agent_tls: None,
             ca_pem: authority.certificate.clone(),
             issuer: None,
+            audit: None,
             sources: Default::default(),
         };
         let server = ApiServer::open(Arc::new(MemoryStore::new()), server_config).await.unwrap();

@@ -40,6 +40,9 @@ pub struct Flags {
     /// the join tokens [default: `pki` in the data folder].
     #[arg(long, env = "EVERYNODE_PKI_DIR", value_name = "FOLDER")]
     pki_dir: Option<PathBuf>,
+    /// Where to record who did what: a file, - for standard output, or off [default: audit.log in the data folder].
+    #[arg(long, env = "EVERYNODE_AUDIT_LOG", value_name = "PATH|-|off", value_parser = config::audit_log)]
+    audit_log: Option<config::AuditLog>,
     /// End when standard input ends: the tie to `everynode up`.
     #[arg(long, hide = true)]
     tied: bool,
@@ -64,6 +67,7 @@ impl Flags {
             node_grace: self.node_grace,
             store: self.store.config(),
             pki_dir: self.pki_dir,
+            audit_log: self.audit_log.unwrap_or(config::AuditLog::Default),
         }
     }
 }
@@ -103,6 +107,15 @@ mod tests {
         assert_eq!(config.names, BTreeSet::from(["api.example.org".to_string()]));
         assert_eq!(config.addresses, BTreeSet::from(["192.0.2.7".parse().unwrap()]));
         assert_eq!(config.listen.len(), 2);
+    }
+
+    #[test]
+    fn the_audit_log_is_on_and_can_be_moved_or_left_out() {
+        let to = |line: &str| parse(line).unwrap().audit_log;
+        assert_eq!(to(""), config::AuditLog::Default);
+        assert_eq!(to("--audit-log -"), config::AuditLog::Standard);
+        assert_eq!(to("--audit-log off"), config::AuditLog::Off);
+        assert_eq!(to("--audit-log /a/b"), config::AuditLog::File("/a/b".into()));
     }
 
     #[test]

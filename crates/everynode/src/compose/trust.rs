@@ -89,6 +89,7 @@ impl Trust {
             agent_tls: Some(serving::agent_client(&self.authority, &to_agents)?),
             ca_pem: self.authority.certificate_pem().to_string(),
             issuer: Some(self.issuer.clone()),
+            audit: None,
             sources: Default::default(),
         })
     }

@@ -20,6 +20,7 @@ async fn open() -> ApiServer {
         agent_tls: None,
         ca_pem: String::new(),
         issuer: None,
+        audit: None,
         sources: Default::default(),
     };
     ApiServer::open(Arc::new(MemoryStore::new()), config).await.unwrap()
