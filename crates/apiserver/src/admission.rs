@@ -8,6 +8,7 @@ mod accounts;
 mod limits;
 mod mirror_pods;
 mod node_restriction;
+pub mod pod_security;
 mod priority;
 pub mod quota;
 
@@ -15,7 +16,7 @@ use crate::Inner;
 use crate::authn::User;
 use crate::error::{ApiError, ResourceName};
 use crate::rbac;
-use crate::resources::{Kind, find, pods};
+use crate::resources::{Kind, find, namespaces, pods};
 use crate::rights;
 use crate::verbs::Call;
 use crate::verbs::metadata::{self, text};
@@ -30,11 +31,15 @@ pub const PROTECTED_NAMESPACES: &[&str] = &["default", "kube-system", "kube-publ
 
 /// Admits a new object and fills in what the cluster knows.
 pub async fn create(server: &Inner, user: &User, kind: &Kind, object: &mut Value) -> Result<(), ApiError> {
-    if kind.namespaced {
-        namespace_takes_new(server, kind, object).await?;
-    }
+    let namespace = match kind.namespaced {
+        true => namespace_takes_new(server, kind, object).await?,
+        false => Value::Null,
+    };
     match (kind.group, kind.plural) {
-        ("", "pods") => pod(server, user, object).await?,
+        ("", "pods") => {
+            pod(server, user, object).await?;
+            pod_security::of_pod(&namespace, object)?;
+        }
         ("", "nodes") => node_taint(object),
         ("certificates.k8s.io", "certificatesigningrequests") => requester(user, object),
         ("scheduling.k8s.io", "priorityclasses") => {
@@ -94,14 +99,14 @@ pub fn resource(kind: &Kind) -> ResourceName<'static> {
     ResourceName { group: kind.group, plural: kind.plural }
 }
 
-async fn namespace_takes_new(server: &Inner, kind: &Kind, object: &Value) -> Result<(), ApiError> {
+/// The namespace of a new object, which must be there and stay.
+async fn namespace_takes_new(server: &Inner, kind: &Kind, object: &Value) -> Result<Value, ApiError> {
     let name = text(object, "namespace");
-    let Some(namespaces) = find("", "v1", "namespaces") else { return Ok(()) };
-    let Some((namespace, _)) = server.read(namespaces, "", name).await? else {
-        return Err(ApiError::not_found(resource(namespaces), name));
+    let Some((namespace, _)) = server.read(&namespaces::KIND, "", name).await? else {
+        return Err(ApiError::not_found(resource(&namespaces::KIND), name));
     };
     if !metadata::is_terminating(&namespace) {
-        return Ok(());
+        return Ok(namespace);
     }
     let why = format!("unable to create new content in namespace {name} because it is being terminated");
     let mut error = ApiError::forbidden(resource(kind), text(object, "name"), why);
@@ -141,14 +146,6 @@ fn pod_forbidden(pod: &Value, why: String) -> ApiError {
         name => name,
     };
     ApiError::forbidden(ResourceName { group: "", plural: "pods" }, name, why)
-}
-
-/// Several reasons as one text. Kubernetes: `util/errors.Aggregate`.
-fn aggregate(reasons: &[String]) -> String {
-    match reasons {
-        [one] => one.clone(),
-        all => format!("[{}]", all.join(", ")),
-    }
 }
 
 /// Kubernetes: `plugin/pkg/admission/defaulttolerationseconds`.

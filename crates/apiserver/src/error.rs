@@ -212,7 +212,12 @@ fn sentence(errors: &[FieldError]) -> String {
             texts.push(text);
         }
     }
-    match texts.as_slice() {
+    several(&texts)
+}
+
+/// Several reasons stand in brackets. Kubernetes: `util/errors.Aggregate`.
+pub fn several(texts: &[String]) -> String {
+    match texts {
         [one] => one.clone(),
         many => format!("[{}]", many.join(", ")),
     }

@@ -31,6 +31,7 @@ pub mod openapi;
 pub mod options;
 pub mod ownership;
 mod patch;
+mod pod_security;
 pub mod protobuf;
 mod rbac;
 pub mod reply;

@@ -5,7 +5,7 @@
 //! Differs: ranges are looked at in the order of their names, so that the same pod gets the same defaults.
 
 use crate::Inner;
-use crate::error::ApiError;
+use crate::error::{ApiError, several};
 use crate::resources::fields::{annotations, entries, inner_or_new, items, items_mut, text};
 use crate::resources::limitranges::{KIND, quotient};
 use crate::resources::pod_template::amounts;
@@ -29,7 +29,7 @@ pub(super) fn of_pod(server: &Inner, pod: &mut Value) -> Result<(), ApiError> {
     for range in &ranges {
         let broken = broken(range, pod);
         if !broken.is_empty() {
-            return Err(super::pod_forbidden(pod, super::aggregate(&broken)));
+            return Err(super::pod_forbidden(pod, several(&broken)));
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use super::cells::{self, AGE, NAME, column};
 use super::fields::{inner_or_new, items, keep, set, text};
 use super::{ALL_VERBS, Column, Kind, NameRule, ORDINARY, PLAIN, Row, Rules, Subresource, Traits, status_of};
 use crate::error::FieldError;
+use crate::pod_security;
 use jiff::Timestamp;
 use objects::name;
 use serde_json::{Value, json};
@@ -68,7 +69,7 @@ impl Rules for Namespaces {
     }
 
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
-        let mut errors = Vec::new();
+        let mut errors = pod_security::validate(object);
         for finalizer in items(&object["spec"], "finalizers") {
             let finalizer = finalizer.as_str().unwrap_or_default();
             for text in name::finalizer(finalizer).err().unwrap_or_default() {
@@ -78,8 +79,9 @@ impl Rules for Namespaces {
         errors
     }
 
-    fn validate_update(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
-        Vec::new()
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        let before = pod_security::validate(old);
+        pod_security::validate(new).into_iter().filter(|error| !before.contains(error)).collect()
     }
 
     fn validate_status(&self, new: &Value, _old: &Value) -> Vec<FieldError> {

@@ -70,6 +70,7 @@ pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiErr
     same::tidied(&mut object);
     write_record(call, &record, &mut object, &seconds(now));
     warnings.extend(kind.rules.warnings(&object, None));
+    warnings.extend(admission::pod_security::warnings(server, kind, &object, None).await?);
     for attempt in 0..NAME_TRIES {
         if generated {
             let name = objects::name::generate(&base, &mut || {

@@ -149,6 +149,9 @@ pub async fn rewrite(
         settle(call, write.part, &mut new, &old)?;
         record(call, write.record, &mut new, &old, managers);
         warnings.extend(kind.rules.warnings(&new, Some(&old)));
+        if write.part == Part::Main {
+            warnings.extend(admission::pod_security::warnings(server, kind, &new, Some(&old)).await?);
+        }
         let mut written = Written { object: new, code: 200, warnings: std::mem::take(&mut write.warnings) };
         written.warnings.append(&mut warnings);
         encode::set_revision(&mut written.object, revision);

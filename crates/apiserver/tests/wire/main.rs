@@ -16,6 +16,7 @@ mod lists;
 mod logs;
 mod objects;
 mod people;
+mod pod_security;
 mod real_client;
 mod rights;
 mod streams;
