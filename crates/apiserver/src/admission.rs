@@ -24,6 +24,8 @@ pub use mirror_pods::MIRROR;
 use node_restriction::Touch;
 use serde_json::{Value, json};
 
+/// Most CustomResourceDefinitions: the largest clusters that are known have some hundreds.
+const MAX_DEFINITIONS: usize = 1000;
 /// Seconds that a pod stays on a node that is not ready or unreachable, unless it says otherwise.
 const EVICTION_SECONDS: i64 = 300;
 /// Namespaces that cannot be deleted (2.6.9).
@@ -46,6 +48,7 @@ pub async fn create(server: &Inner, user: &User, kind: &Kind, object: &mut Value
             server.consistent().await?;
             priority::of_class(server, object)?;
         }
+        ("apiextensions.k8s.io", "customresourcedefinitions") => one_more_definition(server, kind, object)?,
         _ => {}
     }
     if kind.group == rbac::GROUP {
@@ -97,6 +100,18 @@ pub async fn token(call: &Call<'_>, given: &Value) -> Result<(), ApiError> {
 /// The resource of a kind, for texts.
 pub fn resource(kind: &Kind) -> ResourceName<'static> {
     ResourceName { group: kind.group, plural: kind.plural }
+}
+
+/// Each definition is kinds, schemas and documents in memory.
+fn one_more_definition(server: &Inner, kind: &Kind, object: &Value) -> Result<(), ApiError> {
+    let count = server.items(kind).len();
+    match count < MAX_DEFINITIONS {
+        true => Ok(()),
+        false => {
+            let why = format!("there are {count} CustomResourceDefinitions, the limit is {MAX_DEFINITIONS}");
+            Err(ApiError::forbidden(resource(kind), text(object, "name"), why))
+        }
+    }
 }
 
 /// The namespace of a new object, which must be there and stay.

@@ -11,21 +11,26 @@ pub mod collection;
 pub mod item;
 pub mod ring;
 
+use crate::custom::catalog::Catalog;
 use crate::encode;
-use crate::resources::{KINDS, Kind};
+use crate::resources::{KINDS, Kind, KindRef, customresourcedefinitions};
 use collection::{Collection, Written};
-use item::Item;
+use item::{Filter, Item};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use store::{Entry, EventKind, Revision, Store};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// All collections.
 pub struct Cache {
     store: Arc<dyn Store>,
-    collections: BTreeMap<String, Arc<Collection>>,
+    /// Kinds that the program knows, by prefix.
+    fixed: BTreeMap<String, Arc<Collection>>,
+    /// Kinds that somebody has defined. They change only together with the catalog.
+    defined: RwLock<BTreeMap<String, Arc<Collection>>>,
+    catalog: watch::Sender<Arc<Catalog>>,
     reached: AtomicU64,
     /// Rings when [`Cache::revision`] has moved; those who wait go on in the order in which they came.
     moved: Notify,
@@ -76,10 +81,19 @@ impl Cache {
         let collections = KINDS.iter().map(|kind| {
             let prefix = encode::prefix(kind);
             let items = found.remove(&prefix).unwrap_or_default();
-            (prefix, Arc::new(Collection::new(kind, items, revision)))
+            (prefix, Arc::new(Collection::new(kind.into(), items, revision)))
         });
-        let (reached, moved) = (AtomicU64::new(revision), Notify::new());
-        Ok(Self { collections: collections.collect(), store, reached, moved, now })
+        let cache = Self {
+            fixed: collections.collect(),
+            defined: RwLock::default(),
+            catalog: watch::Sender::default(),
+            store,
+            reached: AtomicU64::new(revision),
+            moved: Notify::new(),
+            now,
+        };
+        cache.redefine().await?;
+        Ok(cache)
     }
 
     /// Follows the store until it fails. This future never ends well.
@@ -112,8 +126,14 @@ impl Cache {
         );
         let revision = listing.revision;
         let mut found = read(listing)?;
-        for (prefix, collection) in &self.collections {
+        for (prefix, collection) in &self.fixed {
             collection.replace(found.remove(prefix).unwrap_or_default(), revision);
+        }
+        self.redefine().await?;
+        let defined: Vec<_> = self.collections().into_iter().filter(|c| c.kind.custom().is_some()).collect();
+        for collection in defined {
+            let (items, revision) = self.items(&collection.kind).await?;
+            collection.replace(items, revision);
         }
         self.reached.store(revision, Ordering::Release);
         self.moved.notify_waiters();
@@ -125,21 +145,28 @@ impl Cache {
         let mut watch = self.store.watch("", self.revision()).await?;
         while let Some(batch) = watch.next().await {
             let batch = batch?;
-            self.apply(batch)?;
+            let up_to = batch.up_to;
+            if self.apply(batch)? {
+                self.redefine().await?;
+            }
+            self.reached.store(up_to, Ordering::Release);
+            self.moved.notify_waiters();
         }
         Ok(())
     }
 
-    fn apply(&self, batch: store::Batch) -> Result<(), CacheError> {
+    /// Puts a batch into the collections. True when a definition is among it.
+    fn apply(&self, batch: store::Batch) -> Result<bool, CacheError> {
         let now = (self.now)();
+        let all = self.by_prefix();
         let mut changes: BTreeMap<String, Vec<Written>> = BTreeMap::new();
         for event in batch.events {
             let prefix = prefix_of(&event.key);
-            let Some(collection) = self.collections.get(prefix) else { continue };
+            let Some(collection) = all.get(prefix) else { continue };
             let item = match event.kind {
                 EventKind::Put { value, .. } => {
                     let read =
-                        Item::read(collection.kind, event.key.clone(), event.revision, value, Some(now));
+                        Item::read(&collection.kind, event.key.clone(), event.revision, value, Some(now));
                     let damaged = |source| CacheError::Damaged { key: event.key.to_string(), source };
                     Some(read.map_err(damaged)?)
                 }
@@ -148,12 +175,50 @@ impl Cache {
             let prefix = prefix.to_string();
             changes.entry(prefix).or_default().push((event.key, event.revision, item));
         }
-        for (prefix, collection) in &self.collections {
+        let redefined = changes.contains_key(&encode::prefix(&customresourcedefinitions::KIND));
+        for (prefix, collection) in &all {
             collection.apply(changes.remove(prefix).unwrap_or_default(), batch.up_to);
         }
-        self.reached.store(batch.up_to, Ordering::Release);
-        self.moved.notify_waiters();
+        Ok(redefined)
+    }
+
+    /// Makes the catalog of the definitions as they are now. A kind that is new, or another than before, gets a collection
+    /// of what the store holds of it; the watches of one that is gone, or was another, end.
+    async fn redefine(&self) -> Result<(), CacheError> {
+        let definitions = self.of(&customresourcedefinitions::KIND);
+        let items = definitions.map(|all| all.select(&Filter::default()).items).unwrap_or_default();
+        let stored: Vec<_> = items.iter().filter_map(|item| item.object().ok()).collect();
+        let before = self.catalog();
+        let next = before.next(&stored);
+        let mut made = Vec::new();
+        for definition in next.definitions().filter(|definition| !before.has(definition)) {
+            let kind = KindRef::Custom(definition.storage.clone());
+            let (items, revision) = self.items(&kind).await?;
+            made.push(Arc::new(Collection::new(kind, items, revision)));
+        }
+        let gone = before.definitions().filter(|definition| !next.has(definition));
+        let mut defined = self.defined.write().unwrap_or_else(PoisonError::into_inner);
+        for definition in gone {
+            if let Some(collection) = defined.remove(&encode::prefix(&definition.storage)) {
+                collection.ended.cancel();
+            }
+        }
+        defined.extend(made.into_iter().map(|collection| (collection.prefix.clone(), collection)));
+        drop(defined);
+        self.catalog.send_replace(Arc::new(next));
         Ok(())
+    }
+
+    /// What the store holds of a defined kind.
+    async fn items(&self, kind: &Kind) -> Result<(Vec<Item>, Revision), CacheError> {
+        let listing = self.store.list(&encode::prefix(kind)).await?;
+        let mut items = Vec::new();
+        for Entry { key, value, revision, .. } in listing.entries {
+            let name = key.to_string();
+            let item = Item::read(kind, key, revision, value, None);
+            items.push(item.map_err(|source| CacheError::Damaged { key: name, source })?);
+        }
+        Ok((items, listing.revision))
     }
 
     /// How far the cache is.
@@ -183,13 +248,45 @@ impl Cache {
     }
 
     /// The collection of a kind.
-    pub fn of(&self, kind: &Kind) -> Option<&Arc<Collection>> {
-        self.collections.get(&encode::prefix(kind))
+    pub fn of(&self, kind: &Kind) -> Option<Arc<Collection>> {
+        let prefix = encode::prefix(kind);
+        match kind.custom() {
+            None => self.fixed.get(&prefix).cloned(),
+            Some(_) => self.defined.read().unwrap_or_else(PoisonError::into_inner).get(&prefix).cloned(),
+        }
     }
 
     /// All collections.
-    pub fn collections(&self) -> impl Iterator<Item = &Arc<Collection>> {
-        self.collections.values()
+    pub fn collections(&self) -> Vec<Arc<Collection>> {
+        self.by_prefix().into_values().collect()
+    }
+
+    fn by_prefix(&self) -> BTreeMap<String, Arc<Collection>> {
+        let defined = self.defined.read().unwrap_or_else(PoisonError::into_inner);
+        self.fixed.iter().chain(defined.iter()).map(|(prefix, all)| (prefix.clone(), all.clone())).collect()
+    }
+
+    /// The defined kinds.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.borrow().clone()
+    }
+
+    /// Rings when a definition has been written.
+    pub fn definitions(&self) -> watch::Receiver<Arc<Catalog>> {
+        self.catalog.subscribe()
+    }
+
+    /// The kind behind a URL.
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<KindRef> {
+        let known = crate::resources::find(group, version, plural).map(KindRef::Fixed);
+        known.or_else(|| self.catalog().find(group, version, plural).map(KindRef::Custom))
+    }
+
+    /// The kind that a definition's objects are stored as; none when it is not served.
+    pub fn storage_of(&self, definition: &str) -> Option<KindRef> {
+        let catalog = self.catalog();
+        let mut all = catalog.definitions();
+        all.find(|known| known.name == definition).map(|known| KindRef::Custom(known.storage.clone()))
     }
 }
 

@@ -12,6 +12,7 @@ mod yaml;
 
 pub(crate) use json::depth;
 
+use crate::custom::Custom;
 use crate::error::ApiError;
 use crate::protobuf;
 use crate::resources::Kind;
@@ -86,7 +87,7 @@ pub fn body(
     kind: &Kind,
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
-    body_as(content_type, bytes, kind.into(), validation)
+    read_body(content_type, bytes, kind.into(), kind.custom(), validation)
 }
 
 /// Decodes a body that is not of a served kind's own type: `Eviction`, `Binding`, `TokenRequest`, a review.
@@ -99,9 +100,22 @@ pub fn body_as(
     expected: Gvk<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
+    read_body(content_type, bytes, expected, None, validation)
+}
+
+fn read_body(
+    content_type: &str,
+    bytes: &[u8],
+    expected: Gvk<'_>,
+    custom: Option<&Custom>,
+    validation: FieldValidation,
+) -> Result<Decoded, ApiError> {
+    if custom.is_some() && media_type(content_type) == PROTOBUF {
+        return Err(ApiError::unsupported_media_type(&["application/json", "application/yaml"]));
+    }
     let Parsed { mut object, mut findings, binary } = parse(content_type, bytes, expected)?;
     check_kind(&mut object, expected, bytes)?;
-    let unknown = settle(&mut object, expected)?;
+    let unknown = settle(&mut object, expected, custom, go_form::Fill::Zeros)?;
     findings.extend(unknown);
     let warnings = if binary { Vec::new() } else { validation.judge(expected, findings)? };
     Ok(Decoded { object, warnings })
@@ -121,7 +135,7 @@ pub fn delete_options(content_type: &str, bytes: &[u8]) -> Result<Value, ApiErro
     let theirs = if api_version.is_empty() { any } else { Gvk::new(&api_version, "DeleteOptions") };
     // Every group registers DeleteOptions, so any known group and version is right.
     check_kind(&mut object, if schema().kind(theirs).is_some() { theirs } else { any }, bytes)?;
-    settle(&mut object, any)?;
+    settle(&mut object, any, None, go_form::Fill::Zeros)?;
     Ok(object)
 }
 
@@ -140,9 +154,7 @@ pub fn partial(bytes: &[u8], kind: &Kind, validation: FieldValidation) -> Result
     }
     check_kind(&mut object, gvk, bytes)?;
     let warnings = validation.judge(gvk, findings)?;
-    let Some(ty) = schema().kind(gvk) else { return Ok(Decoded { object, warnings }) };
-    let unknown = go_form::settle(&mut object, ty, go_form::Fill::Nothing)
-        .map_err(|why| cannot_handle(gvk, gvk.kind, why))?;
+    let unknown = settle(&mut object, gvk, kind.custom(), go_form::Fill::Nothing)?;
     match unknown.first() {
         None => Ok(Decoded { object, warnings }),
         Some(text) => Err(not_declared(gvk, &object, text)),
@@ -169,7 +181,7 @@ fn not_declared(gvk: Gvk<'_>, object: &Value, finding: &str) -> ApiError {
 /// # Errors
 /// 400 for a wrong type, for unknown fields under [`FieldValidation::Strict`], or for another kind.
 pub fn check(kind: &Kind, object: &mut Value, validation: FieldValidation) -> Result<Vec<String>, ApiError> {
-    check_as(kind.into(), object, validation)
+    check_settled(kind.into(), kind.custom(), object, validation)
 }
 
 /// [`check`] for a kind that has no [`Kind`].
@@ -181,11 +193,20 @@ pub fn check_as(
     object: &mut Value,
     validation: FieldValidation,
 ) -> Result<Vec<String>, ApiError> {
+    check_settled(gvk, None, object, validation)
+}
+
+fn check_settled(
+    gvk: Gvk<'_>,
+    custom: Option<&Custom>,
+    object: &mut Value,
+    validation: FieldValidation,
+) -> Result<Vec<String>, ApiError> {
     check_kind(object, gvk, b"")?;
     if json::depth(object) > MAX_DEPTH {
         return Err(cannot_handle(gvk, gvk.kind, "exceeded max depth"));
     }
-    let unknown = settle(object, gvk)?;
+    let unknown = settle(object, gvk, custom, go_form::Fill::Zeros)?;
     validation.judge(gvk, unknown)
 }
 
@@ -300,10 +321,20 @@ fn wrong_kind(actual: Gvk<'_>, expected: Gvk<'_>) -> ApiError {
     cannot_handle(actual, expected.kind, why)
 }
 
-/// Brings the object into Go's form; a kind without a schema stays as it is.
-fn settle(object: &mut Value, gvk: Gvk<'_>) -> Result<Vec<String>, ApiError> {
-    let Some(ty) = schema().kind(gvk) else { return Ok(Vec::new()) };
-    go_form::settle(object, ty, go_form::Fill::Zeros).map_err(|why| cannot_handle(gvk, gvk.kind, why))
+/// Brings the object into Go's form, or takes away what its definition does not know; a kind without a schema stays as
+/// it is.
+fn settle(
+    object: &mut Value,
+    gvk: Gvk<'_>,
+    custom: Option<&Custom>,
+    fill: go_form::Fill,
+) -> Result<Vec<String>, ApiError> {
+    let settled = match (custom, schema().kind(gvk)) {
+        (Some(custom), _) => custom.settle(object, fill),
+        (None, Some(ty)) => go_form::settle(object, ty, fill),
+        (None, None) => Ok(Vec::new()),
+    };
+    settled.map_err(|why| cannot_handle(gvk, gvk.kind, why))
 }
 
 fn cannot_handle(actual: Gvk<'_>, wanted: &str, why: impl std::fmt::Display) -> ApiError {

@@ -1,6 +1,6 @@
 //! Which groups, versions, kinds and verbs are served? The legacy documents and the aggregated ones (wire 1.1–1.3).
 //!
-//! Everything comes from [`KINDS`]; what is not served is not listed (1.4.1). `/api` and `/apis` answer in
+//! Everything comes from the kinds that are served now; what is not served is not listed (1.4.1). `/api` and `/apis` answer in
 //! the same style (1.3.3).
 
 use crate::Inner;
@@ -8,7 +8,7 @@ use crate::accept;
 use crate::error::ApiError;
 use crate::reply::{self, Reply};
 use crate::request::Route;
-use crate::resources::{KINDS, Kind};
+use crate::resources::{Kind, KindRef, Subresource};
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use serde_json::{Value, json};
@@ -20,9 +20,9 @@ const AGGREGATED: [(&str, &str); 2] = [
 ];
 
 /// `GET /`: for humans.
-pub fn root() -> Reply {
+pub fn root(server: &Inner) -> Reply {
     let mut paths = vec!["/api".to_string(), "/apis".to_string()];
-    for (group, version) in versions() {
+    for (group, version) in versions(&kinds(server)) {
         if group.is_empty() {
             paths.push(format!("/api/{version}"));
         } else {
@@ -65,34 +65,39 @@ pub fn version() -> Reply {
 }
 
 /// Whether a group and version has anything.
-pub fn is_served(group: &str, version: &str) -> bool {
-    versions().any(|served| served == (group, version))
+pub fn is_served(server: &Inner, group: &str, version: &str) -> bool {
+    kinds(server).iter().any(|kind| (kind.group, kind.version) == (group, version))
+}
+
+fn kinds(server: &Inner) -> Vec<KindRef> {
+    server.cache.catalog().kinds()
 }
 
 /// `/api`, `/apis`, `/apis/<group>`, and the lists of one group and version.
 pub fn answer(server: &Inner, route: &Route, headers: &HeaderMap) -> Result<Reply, ApiError> {
     let core = matches!(route, Route::CoreVersions);
+    let kinds = kinds(server);
     match route {
         Route::CoreVersions | Route::Groups => {
             let aggregated = wanted(headers)?;
             let (value, media) = match aggregated {
-                Some((version, media)) => (aggregated_list(core, version), media),
+                Some((version, media)) => (aggregated_list(&kinds, core, version), media),
                 None if core => (core_versions(server), "application/json"),
-                None => (group_list(), "application/json"),
+                None => (group_list(&kinds), "application/json"),
             };
             Ok(tagged(&value, media, headers))
         }
-        Route::Group(name) => match groups().find(|group| group == name) {
+        Route::Group(name) => match groups(&kinds).find(|group| group == name) {
             Some(group) => {
-                let mut value = api_group(group);
+                let mut value = api_group(&kinds, group);
                 value["kind"] = "APIGroup".into();
                 value["apiVersion"] = "v1".into();
                 Ok(reply::json_value(200, &value))
             }
             None => Ok(reply::text(404, "404 page not found\n")),
         },
-        Route::Resources { group, version } if is_served(group, version) => {
-            Ok(reply::json_bytes(200, resource_list(group, version)))
+        Route::Resources { group, version } if is_served(server, group, version) => {
+            Ok(reply::json_bytes(200, resource_list(&kinds, group, version)))
         }
         _ => Ok(reply::text(404, "404 page not found\n")),
     }
@@ -140,21 +145,22 @@ fn core_versions(server: &Inner) -> Value {
         {"clientCIDR": "0.0.0.0/0", "serverAddress": server.config.advertise.to_string()}]})
 }
 
-fn group_list() -> Value {
-    let groups: Vec<Value> = groups().filter(|group| !group.is_empty()).map(api_group).collect();
+fn group_list(kinds: &[KindRef]) -> Value {
+    let named = groups(kinds).filter(|group| !group.is_empty());
+    let groups: Vec<Value> = named.map(|group| api_group(kinds, group)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
-fn api_group(group: &str) -> Value {
+fn api_group(kinds: &[KindRef], group: &str) -> Value {
     let named = |version: &str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
     let versions: Vec<Value> =
-        versions().filter(|(g, _)| *g == group).map(|(_, version)| named(version)).collect();
+        versions(kinds).filter(|(g, _)| *g == group).map(|(_, version)| named(version)).collect();
     json!({"name": group, "versions": versions, "preferredVersion": versions.first()})
 }
 
-fn groups() -> impl Iterator<Item = &'static str> {
+fn groups(kinds: &[KindRef]) -> impl Iterator<Item = &'static str> + use<> {
     let mut seen: Vec<&str> = Vec::new();
-    versions().map(|(group, _)| group).filter(move |group| {
+    versions(kinds).map(|(group, _)| group).filter(move |group| {
         let new = !seen.contains(group);
         seen.push(group);
         new
@@ -162,9 +168,9 @@ fn groups() -> impl Iterator<Item = &'static str> {
 }
 
 /// Every group and version once, core first.
-fn versions() -> impl Iterator<Item = (&'static str, &'static str)> {
+fn versions(kinds: &[KindRef]) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
     let mut all: Vec<(&str, &str)> = Vec::new();
-    for version in KINDS.iter().map(|kind| (kind.group, kind.version)) {
+    for version in kinds.iter().map(|kind| (kind.group, kind.version)) {
         if !all.contains(&version) {
             all.push(version);
         }
@@ -174,9 +180,9 @@ fn versions() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// Fields in the order that Kubernetes' own tests look for (1.2.5), so it is written as text.
-fn resource_list(group: &str, version: &str) -> String {
+fn resource_list(kinds: &[KindRef], group: &str, version: &str) -> String {
     let mut entries: Vec<(String, String)> = Vec::new();
-    for kind in KINDS.iter().filter(|kind| kind.group == group && kind.version == version) {
+    for kind in kinds.iter().filter(|kind| kind.group == group && kind.version == version) {
         entries.push((kind.plural.to_string(), main_entry(kind)));
         for sub in kind.subresources {
             let name = format!("{}/{}", kind.plural, sub.name);
@@ -185,7 +191,7 @@ fn resource_list(group: &str, version: &str) -> String {
             if !sub.group.is_empty() {
                 entry += &format!(",\"group\":{:?},\"version\":{:?}", sub.group, sub.version);
             }
-            entry += &format!(",\"kind\":{:?},\"verbs\":{}}}", sub.kind, json!(sub.verbs));
+            entry += &format!(",\"kind\":{:?},\"verbs\":{}}}", kind_of(kind, sub), json!(sub.verbs));
             entries.push((name, entry));
         }
     }
@@ -196,6 +202,10 @@ fn resource_list(group: &str, version: &str) -> String {
         "{{\"kind\":\"APIResourceList\",\"apiVersion\":\"v1\",\"groupVersion\":{group_version:?},\"resources\":[{}]}}\n",
         entries.join(",")
     )
+}
+
+fn kind_of(kind: &Kind, sub: &Subresource) -> &'static str {
+    if sub.kind.is_empty() { kind.kind } else { sub.kind }
 }
 
 fn main_entry(kind: &Kind) -> String {
@@ -225,20 +235,21 @@ fn storage_hash(kind: &Kind) -> String {
     base64::engine::general_purpose::STANDARD.encode(digest.get(..8).unwrap_or_default())
 }
 
-fn aggregated_list(core: bool, version: &str) -> Value {
-    let items: Vec<Value> = groups().filter(|group| group.is_empty() == core).map(aggregated_group).collect();
+fn aggregated_list(kinds: &[KindRef], core: bool, version: &str) -> Value {
+    let wanted = groups(kinds).filter(|group| group.is_empty() == core);
+    let items: Vec<Value> = wanted.map(|group| aggregated_group(kinds, group)).collect();
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
         "metadata": {}, "items": items})
 }
 
-fn aggregated_group(group: &str) -> Value {
+fn aggregated_group(kinds: &[KindRef], group: &str) -> Value {
     let metadata = if group.is_empty() { json!({}) } else { json!({ "name": group }) };
-    let of_group = versions().filter(|(g, _)| *g == group);
+    let of_group = versions(kinds).filter(|(g, _)| *g == group);
     let versions = of_group.map(|(_, version)| {
-        let mut resources: Vec<Value> = KINDS
+        let mut resources: Vec<Value> = kinds
             .iter()
             .filter(|kind| kind.group == group && kind.version == version)
-            .map(aggregated_kind)
+            .map(|kind| aggregated_kind(kind))
             .collect();
         resources.sort_by_key(|resource| resource["resource"].as_str().unwrap_or_default().to_string());
         json!({"version": version, "freshness": "Current", "resources": resources})
@@ -257,7 +268,7 @@ fn aggregated_kind(kind: &Kind) -> Value {
     let subresources = kind.subresources.iter().map(|sub| {
         let own = sub.group.is_empty() && sub.version.is_empty();
         let (group, version) = if own { (kind.group, kind.version) } else { (sub.group, sub.version) };
-        json!({"subresource": sub.name, "responseKind": gvk(group, version, sub.kind), "verbs": sub.verbs})
+        json!({"subresource": sub.name, "responseKind": gvk(group, version, kind_of(kind, sub)), "verbs": sub.verbs})
     });
     if !kind.subresources.is_empty() {
         resource["subresources"] = subresources.collect();

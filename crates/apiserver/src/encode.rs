@@ -4,6 +4,7 @@
 //! no `resourceVersion`, because the revision is known only after the write. Sending is three pieces:
 //! the prefix, `"resourceVersion":"N"`, the rest. The length of the prefix follows from the kind alone.
 
+use crate::custom::{Custom, Sending};
 use crate::resources::Kind;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
@@ -37,33 +38,48 @@ pub fn api_version(group: &str, version: &str) -> String {
 
 /// The first bytes of every stored object of a kind.
 pub fn head(kind: &Kind) -> String {
+    head_of(kind, stored_version(kind))
+}
+
+fn head_of(kind: &Kind, version: &str) -> String {
     format!(
         "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{{",
         kind.kind,
-        api_version(kind.group, kind.version)
+        api_version(kind.group, version)
     )
+}
+
+/// The version that objects of the kind are stored as.
+fn stored_version(kind: &Kind) -> &'static str {
+    kind.custom().map_or(kind.version, |custom| custom.family.storage)
 }
 
 /// The length of [`head`], without making it: this stands in the path of every object that is sent.
 pub fn head_length(kind: &Kind) -> usize {
     let slash = usize::from(!kind.group.is_empty());
     let frame = "{\"kind\":\"\",\"apiVersion\":\"\",\"metadata\":{".len();
-    frame + kind.kind.len() + kind.group.len() + slash + kind.version.len()
+    frame + kind.kind.len() + kind.group.len() + slash + stored_version(kind).len()
 }
 
 /// The bytes for the store. `resourceVersion` is left out, kind and apiVersion are the kind's own.
 pub fn stored(kind: &Kind, object: &Value) -> Bytes {
+    let laid_down = kind.custom().and_then(|custom| custom.laid_down(object));
+    let bytes = written(head(kind), laid_down.as_ref().unwrap_or(object));
+    // Without the room that a growing text has left over: these bytes are held as long as the object, and after.
+    Bytes::from(bytes.into_boxed_slice())
+}
+
+fn written(head: String, object: &Value) -> Vec<u8> {
     let empty = Map::new();
     let fields = object.as_object().unwrap_or(&empty);
     let metadata = fields.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
-    let mut out = head(kind).into_bytes();
+    let mut out = head.into_bytes();
     write_fields(&mut out, metadata.iter().filter(|(name, _)| *name != "resourceVersion"), true);
     out.push(b'}');
     let rest = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion" | "metadata"));
     write_fields(&mut out, rest, false);
     out.push(b'}');
-    // Without the room that a growing text has left over: these bytes are held as long as the object, and after.
-    Bytes::from(out.into_boxed_slice())
+    out
 }
 
 fn write_fields<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a String, &'a Value)>, first: bool) {
@@ -80,11 +96,30 @@ fn write_fields<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a String,
     }
 }
 
-/// Appends a stored object with its revision; `head` is its [`head_length`].
-pub fn send(out: &mut BytesMut, value: &[u8], head: usize, revision: Revision) {
-    let (start, rest) = value.split_at(head.min(value.len()));
+/// Appends a stored object with its revision, as the version that is asked for.
+pub fn send(out: &mut BytesMut, kind: &Kind, value: &[u8], revision: Revision) {
+    let (start, rest) = value.split_at(head_length(kind).min(value.len()));
     out.reserve(value.len() + 40);
-    out.put_slice(start);
+    match kind.custom().map(|custom| (custom, custom.sending())) {
+        None | Some((_, Sending::AsStored)) => out.put_slice(start),
+        Some((_, Sending::OtherHead)) => out.put_slice(head_of(kind, kind.version).as_bytes()),
+        Some((custom, Sending::Converted)) => return send_converted(out, kind, custom, value, revision),
+    }
+    put_revision(out, revision);
+    if rest.first() != Some(&b'}') {
+        out.put_u8(b',');
+    }
+    out.put_slice(rest);
+}
+
+/// A version that has other fields: the one case in which an object is decoded to be sent.
+fn send_converted(out: &mut BytesMut, kind: &Kind, custom: &Custom, value: &[u8], revision: Revision) {
+    let mut object: Value = serde_json::from_slice(value).unwrap_or_default();
+    custom.open(&mut object);
+    let head = head_of(kind, kind.version);
+    let bytes = written(head.clone(), &object);
+    let rest = bytes.get(head.len()..).unwrap_or_default();
+    out.put_slice(head.as_bytes());
     put_revision(out, revision);
     if rest.first() != Some(&b'}') {
         out.put_u8(b',');
@@ -141,7 +176,7 @@ mod tests {
         let bytes = stored(kind, object);
         assert!(bytes.starts_with(head(kind).as_bytes()));
         let mut out = BytesMut::new();
-        send(&mut out, &bytes, head(kind).len(), 7);
+        send(&mut out, kind, &bytes, 7);
         serde_json::from_slice(&out).unwrap()
     }
 

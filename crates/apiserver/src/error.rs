@@ -243,6 +243,8 @@ pub enum Problem {
     Required,
     /// The value breaks a rule.
     Invalid,
+    /// The value is of another type.
+    TypeInvalid,
     /// The value is not one of a known list.
     NotSupported,
     /// The field must not be there.
@@ -262,6 +264,7 @@ impl Problem {
         match self {
             Problem::Required => "FieldValueRequired",
             Problem::Invalid => "FieldValueInvalid",
+            Problem::TypeInvalid => "FieldValueTypeInvalid",
             Problem::NotSupported => "FieldValueNotSupported",
             Problem::Forbidden => "FieldValueForbidden",
             Problem::Duplicate => "FieldValueDuplicate",
@@ -274,7 +277,7 @@ impl Problem {
     fn words(self) -> &'static str {
         match self {
             Problem::Required => "Required value",
-            Problem::Invalid => "Invalid value",
+            Problem::Invalid | Problem::TypeInvalid => "Invalid value",
             Problem::NotSupported => "Unsupported value",
             Problem::Forbidden => "Forbidden",
             Problem::Duplicate => "Duplicate value",

@@ -13,10 +13,11 @@ use crate::limits::Hold;
 use crate::options::ListOptions;
 use crate::reply::{self, Reply};
 use crate::request::{Request, Route, Target, Verb};
+use crate::resources::KindRef;
 use crate::service_accounts::check::NoUser;
 use crate::service_accounts::discovery as issuer;
 use crate::verbs::{self, Call};
-use crate::{ApiServer, Inner, bearer, discovery, health, impersonation, openapi, resources, reviews};
+use crate::{ApiServer, Inner, bearer, discovery, health, impersonation, openapi, reviews};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::request::Parts;
@@ -175,19 +176,35 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if !discovery::is_served(&target.group, &target.version) {
-        return Ok(reply::text(404, "404 page not found\n"));
-    }
-    let kind =
-        resources::find(&target.group, &target.version, &target.plural).ok_or_else(ApiError::no_such_path)?;
+    let Some(kind) = kind(server, target).await? else {
+        return match discovery::is_served(server, &target.group, &target.version) {
+            true => Err(ApiError::no_such_path()),
+            false => Ok(reply::text(404, "404 page not found\n")),
+        };
+    };
     let (headers, upgrade) = (&head.headers, head.extensions.get().cloned());
-    let call = Call { server, kind, target, request, headers, user, upgrade };
+    let call = Call { server, kind: &kind, target, request, headers, user, upgrade };
     call.exists(request.verb())?;
     let body = read_body(body).await?;
-    if reviews::is_review(kind) {
-        reviews::answer(&call, &body).await
-    } else {
-        verbs::answer(&call, body).await
+    if reviews::is_review(&kind) {
+        return reviews::answer(&call, &body).await;
+    }
+    let reply = verbs::answer(&call, body).await;
+    match kind.custom().and_then(|custom| custom.deprecation.clone()) {
+        Some(warning) => reply.map(|reply| reply::with_warnings(reply, &[warning])),
+        None => reply,
+    }
+}
+
+/// The kind that is asked for. A definition may have been written just now, and at another server.
+async fn kind(server: &Inner, target: &Target) -> Result<Option<KindRef>, ApiError> {
+    let find = || server.cache.find(&target.group, &target.version, &target.plural);
+    match find() {
+        Some(known @ KindRef::Fixed(_)) => Ok(Some(known)),
+        Some(KindRef::Custom(_)) | None => {
+            server.consistent().await?;
+            Ok(find())
+        }
     }
 }
 
@@ -198,7 +215,7 @@ async fn path(
     headers: &HeaderMap,
 ) -> Result<Reply, ApiError> {
     match route {
-        Route::Root => Ok(discovery::root()),
+        Route::Root => Ok(discovery::root(server)),
         Route::Version => Ok(discovery::version()),
         Route::Health { endpoint, check } => {
             Ok(health::answer(server, endpoint, check.as_deref(), request).await)
@@ -210,7 +227,7 @@ async fn path(
         Route::CoreVersions | Route::Groups | Route::Group(_) | Route::Resources { .. } => {
             discovery::answer(server, route, headers)
         }
-        Route::OpenApi(path) => openapi::answer(path, request, headers),
+        Route::OpenApi(path) => openapi::answer(server.cache.catalog().documents(), path, request, headers),
         Route::Resource(_) | Route::Unknown => Ok(reply::text(404, "404 page not found\n")),
     }
 }

@@ -57,7 +57,7 @@ async fn is_well(server: &Inner, check: &str) -> bool {
 pub fn metrics(server: &Inner) -> Reply {
     let mut out = String::from("# TYPE apiserver_storage_objects gauge\n");
     for collection in server.cache.collections() {
-        let kind = collection.kind;
+        let kind = &collection.kind;
         let resource = crate::error::ResourceName { group: kind.group, plural: kind.plural };
         let _ = writeln!(out, "apiserver_storage_objects{{resource=\"{resource}\"}} {}", collection.count());
     }

@@ -15,6 +15,7 @@ mod bearer;
 mod bootstrap;
 mod cache;
 mod chance;
+mod custom;
 pub mod decode;
 mod deletion;
 mod discovery;
@@ -215,7 +216,12 @@ impl Inner {
             return Ok(None);
         };
         match encode::value(&entry.value, entry.revision) {
-            Ok(object) => Ok(Some((object, entry.revision))),
+            Ok(mut object) => {
+                if let Some(custom) = kind.custom() {
+                    custom.open(&mut object);
+                }
+                Ok(Some((object, entry.revision)))
+            }
             Err(error) => Err(self.broken(format!("stored object {key}"), &error)),
         }
     }

@@ -8,6 +8,7 @@
 //! `kube-openapi/pkg/handler3`.
 
 mod answer;
+mod defined;
 mod descriptions;
 mod gnostic;
 mod parameters;
@@ -46,15 +47,20 @@ impl Document {
     }
 }
 
-/// The document of a group and version; `None` for one that is not served.
-pub fn document(group: &str, version: &str) -> Option<Document> {
-    DOCUMENTS.get(&path_of(group, version)).cloned()
+/// The document of a group and version, among those of defined kinds too; `None` for one that is not served.
+pub fn document(defined: &Documents, group: &str, version: &str) -> Option<Document> {
+    let path = path_of(group, version);
+    DOCUMENTS.get(&path).or_else(|| defined.get(&path)).cloned()
 }
 
-/// `GET /openapi/v3`: where the documents are.
-pub fn index() -> Bytes {
+/// Documents by their path: `apis/apps/v1`.
+pub type Documents = BTreeMap<String, Document>;
+
+/// `GET /openapi/v3`: where the documents are, those of defined kinds among them.
+pub fn index(defined: &Documents) -> Bytes {
     let paths: Map<String, Value> = DOCUMENTS
         .iter()
+        .chain(defined)
         .map(|(path, document)| {
             let url = format!("/openapi/v3/{path}?hash={}", document.hash);
             (path.clone(), json!({ "serverRelativeURL": url }))
@@ -72,7 +78,7 @@ pub enum Form {
     Protobuf,
 }
 
-/// `GET /openapi/v2`: all groups in one document.
+/// `GET /openapi/v2`: all groups in one document, but for those of defined kinds: clients that read it do without.
 pub fn version_2(form: Form) -> Document {
     static BOTH: LazyLock<[Document; 2]> = LazyLock::new(|| {
         let v2 = swagger::from(build(&KINDS.iter().collect::<Vec<_>>()));
@@ -85,9 +91,10 @@ pub fn version_2(form: Form) -> Document {
     }
 }
 
-static DOCUMENTS: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| build_all(KINDS));
+static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| documents(KINDS));
 
-fn build_all(kinds: &[Kind]) -> BTreeMap<String, Document> {
+/// The documents of these kinds.
+pub fn documents<'a>(kinds: impl IntoIterator<Item = &'a Kind>) -> Documents {
     let mut groups: BTreeMap<String, Vec<&Kind>> = BTreeMap::new();
     for kind in kinds {
         groups.entry(path_of(kind.group, kind.version)).or_default().push(kind);

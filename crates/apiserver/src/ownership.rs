@@ -271,7 +271,10 @@ pub fn write_managers(object: &mut Value, managers: Option<&Managers>) {
     crate::verbs::metadata::set(object, "managedFields", if none { Value::Null } else { entries });
 }
 
-fn form(kind: &Kind) -> Form {
+fn form(kind: &Kind) -> Form<'_> {
+    if let Some(custom) = kind.custom() {
+        return Form::Object(&custom.schema);
+    }
     schema().kind(kind.into()).map_or(Form::Leaf, Form::of_type)
 }
 

@@ -27,6 +27,9 @@ pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
 /// The formats [`Patch`] reads.
 pub const ACCEPTED: &[&str] = &[JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH];
 
+/// The formats that custom objects take: nobody has types of them, so nobody can merge them strategically.
+pub const ACCEPTED_BY_CUSTOM: &[&str] = &[JSON_PATCH, MERGE_PATCH, APPLY_PATCH];
+
 /// A patch that has been read; applied as often as concurrent writers make it necessary.
 #[derive(Debug, Clone)]
 pub enum Patch {
@@ -69,7 +72,7 @@ impl Patch {
     }
 
     /// The patched object before it is settled.
-    fn raw(&self, original: &Value, gvk: Gvk<'_>) -> Result<Value, ApiError> {
+    pub(crate) fn raw(&self, original: &Value, gvk: Gvk<'_>) -> Result<Value, ApiError> {
         match self {
             Patch::Json(patch) => json::apply(original, patch),
             Patch::Merge(patch) => Ok(merge::apply(original.clone(), patch)),

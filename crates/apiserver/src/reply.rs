@@ -149,7 +149,7 @@ pub fn list<'a>(
             let rows = items.map(|item| row_of(kind, item, item.revision, include));
             return table(kind, &page.metadata(), rows, true, b"\n");
         }
-        Form::Object => (format!("{}List", kind.kind), encode::api_version(kind.group, kind.version)),
+        Form::Object => (list_kind(kind), encode::api_version(kind.group, kind.version)),
         Form::Metadata => ("PartialObjectMetadataList".to_string(), "meta.k8s.io/v1".to_string()),
     };
     let metadata = page.metadata();
@@ -169,10 +169,15 @@ pub fn list<'a>(
     out.freeze()
 }
 
+/// Kind of lists: `PodList`, or what a definition says.
+fn list_kind(kind: &Kind) -> String {
+    kind.custom().map_or_else(|| format!("{}List", kind.kind), |custom| custom.family.list_kind.clone())
+}
+
 /// Appends one object in a form. `columns` is about Tables: only the first of a watch has them (3.9.8).
 pub fn append(out: &mut BytesMut, kind: &Kind, item: &Item, revision: Revision, form: Form, columns: bool) {
     match form {
-        Form::Object => encode::send(out, &item.value, encode::head_length(kind), revision),
+        Form::Object => encode::send(out, kind, &item.value, revision),
         Form::Metadata => encode::send_metadata(out, &item.value, revision),
         Form::Table(include) => {
             let head = json!({"resourceVersion": revision.to_string()});
@@ -184,12 +189,12 @@ pub fn append(out: &mut BytesMut, kind: &Kind, item: &Item, revision: Revision, 
 
 /// A Table with one row that says nothing: what a bookmark looks like to a Table watcher (3.9.8).
 pub fn bookmark_table(kind: &Kind, metadata: &Value, columns: bool) -> Bytes {
-    let zero = |column: &crate::resources::Column| match column.kind {
-        "integer" | "number" => json!(0),
-        "boolean" => json!(false),
+    let zero = |column: &Value| match column["type"].as_str() {
+        Some("integer" | "number") => json!(0),
+        Some("boolean") => json!(false),
         _ => json!(""),
     };
-    let cells: Vec<Value> = kind.rules.columns().iter().map(zero).collect();
+    let cells: Vec<Value> = kind.rules.column_definitions().iter().map(zero).collect();
     let object =
         json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
     let row = json!({"cells": cells, "object": object}).to_string();
@@ -224,20 +229,19 @@ fn table(
 }
 
 fn definitions(kind: &Kind) -> Value {
-    let columns = kind.rules.columns().iter().map(|column| {
-        json!({"name": column.name, "type": column.kind, "format": column.format,
-            "description": column.description, "priority": column.priority})
-    });
-    columns.collect()
+    kind.rules.column_definitions().into()
 }
 
 fn row_of(kind: &Kind, item: &Item, revision: Revision, include: Include) -> String {
-    let object = item.object().unwrap_or_default();
+    let mut object = item.object().unwrap_or_default();
+    if let Some(custom) = kind.custom() {
+        custom.open(&mut object);
+    }
     let mut carried = BytesMut::new();
     match include {
         Include::None => carried.put_slice(b"null"),
         Include::Metadata => encode::send_metadata(&mut carried, &item.value, revision),
-        Include::Object => encode::send(&mut carried, &item.value, encode::head_length(kind), revision),
+        Include::Object => encode::send(&mut carried, kind, &item.value, revision),
     }
     row(kind, &object, &String::from_utf8_lossy(&carried))
 }

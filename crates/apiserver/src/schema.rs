@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 const GROUPS: &[(&str, &str)] = &[
     ("", "core"),
     ("admissionregistration.k8s.io", "admissionregistration"),
+    ("apiextensions.k8s.io", "apiextensions"),
     ("apps", "apps"),
     ("authentication.k8s.io", "authentication"),
     ("authorization.k8s.io", "authorization"),
@@ -212,6 +213,9 @@ impl Type {
     pub fn openapi_name(&self) -> String {
         match self.name.strip_prefix("meta.") {
             Some(rest) => format!("io.k8s.apimachinery.pkg.apis.meta.{rest}"),
+            None if self.name.starts_with("apiextensions.") => {
+                format!("io.k8s.apiextensions-apiserver.pkg.apis.{}", self.name)
+            }
             None => format!("io.k8s.api.{}", self.name),
         }
     }

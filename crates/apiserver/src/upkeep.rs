@@ -1,9 +1,11 @@
-//! What a server does besides answering: it feeds the cache, lets old events expire, and compacts the store.
+//! What a server does besides answering: it feeds the cache, keeps the defined kinds, lets old events expire, and compacts
+//! the store.
 //!
 //! One task; its end is the server's end, with a reason ([`crate::ApiServer::ended`]).
 
 use crate::Inner;
 use crate::cache::item::Filter;
+use crate::custom::keeper;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,7 @@ pub async fn run(server: Arc<Inner>) -> String {
             format!("the object cache has ended: {error}")
         }
         () = keep(&server) => "the upkeep has ended".to_string(),
+        () = keeper::run(&server) => "the keeper of the defined kinds has ended".to_string(),
         () = server.closing.cancelled() => "closed".to_string(),
     }
 }

@@ -40,7 +40,7 @@ pub struct Call<'a> {
     /// The server.
     pub server: &'a Inner,
     /// The kind.
-    pub kind: &'static Kind,
+    pub kind: &'a Kind,
     /// What the URL names.
     pub target: &'a Target,
     /// The parsed request.
@@ -71,6 +71,9 @@ pub async fn answer(call: &Call<'_>, body: Bytes) -> Result<Reply, ApiError> {
         ("token", Verb::Create) => request::answer(call, &body).await,
         ("log", Verb::Get) => crate::node_proxy::logs(call).await,
         ("proxy", Verb::Get) if call.kind.plural == "nodes" => crate::node_proxy::node(call).await,
+        ("scale", verb) if let Some(custom) = call.kind.custom() => {
+            crate::custom::scale::answer(call, custom, verb, &body).await
+        }
         ("exec" | "attach" | "portforward", _) => crate::node_proxy::stream::open(call).await,
         (subresource, verb) => match (Part::of(subresource), verb) {
             (Some(part), Verb::Update) => update::put(call, part, &body).await,

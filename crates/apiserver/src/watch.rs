@@ -16,6 +16,7 @@ use crate::encode;
 use crate::error::ApiError;
 use crate::options::ListOptions;
 use crate::reply::{self, Body, BodyError, Reply};
+use crate::resources::KindRef;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt as _;
 use http_body::Frame;
@@ -62,6 +63,8 @@ pub fn start(options: &ListOptions) -> Start {
 
 /// What one watcher wants.
 pub struct Watcher {
+    /// The kind, in the version that is asked for.
+    pub kind: KindRef,
     /// The objects.
     pub collection: Arc<Collection>,
     /// Which of them.
@@ -108,6 +111,7 @@ fn with_body(body: Body) -> Reply {
 }
 
 struct Stream {
+    kind: KindRef,
     collection: Arc<Collection>,
     subscription: Subscription,
     form: Form,
@@ -128,8 +132,18 @@ struct Stream {
 
 impl Stream {
     fn open(watcher: Watcher) -> Result<Self, ApiError> {
-        let Watcher { collection, filter, form, start, bookmarks, timeout_seconds, spread, closing, permit } =
-            watcher;
+        let Watcher {
+            kind,
+            collection,
+            filter,
+            form,
+            start,
+            bookmarks,
+            timeout_seconds,
+            spread,
+            closing,
+            permit,
+        } = watcher;
         let nothing = Snapshot { revision: 0, items: Vec::new() };
         let (snapshot, subscription) = match start {
             Start::Now | Start::Streamed => collection.watch_now(filter),
@@ -152,6 +166,7 @@ impl Stream {
             columns: matches!(form, Form::Table(_)),
             lines: VecDeque::new(),
             next_bookmark: next_bookmark(now, deadline),
+            kind,
             collection,
             subscription,
             form,
@@ -177,7 +192,7 @@ impl Stream {
             match self.subscription.take() {
                 Taken::Events(events) => events.iter().for_each(|event| self.see(event)),
                 Taken::Lost => {
-                    tracing::warn!(kind = self.collection.kind.kind, "a watcher was too slow and is closed");
+                    tracing::warn!(kind = self.kind.kind, "a watcher was too slow and is closed");
                     return None;
                 }
                 Taken::UpTo(revision) => {
@@ -197,6 +212,7 @@ impl Stream {
         tokio::select! {
             biased;
             () = self.closing.cancelled() => return None,
+            () = self.collection.ended.cancelled() => return None,
             () = self.subscription.changed() => {}
             () = tokio::time::sleep_until(until) => {}
         }
@@ -209,14 +225,19 @@ impl Stream {
             return;
         }
         let Some((change, item)) = event.seen_by(&self.subscription.filter) else { return };
-        let line = match self.columns {
-            true => self.line(change, item, event.revision),
-            false => {
+        let line = match self.shares_lines() {
+            false => self.line(change, item, event.revision),
+            true => {
                 let shape = Shape { form: self.form, change };
                 event.finished(shape, || self.encoded(change, item, event.revision))
             }
         };
         self.lines.push_back(line);
+    }
+
+    /// Whether finished lines are the same for all watchers: not with columns, and only in the stored version.
+    fn shares_lines(&self) -> bool {
+        !self.columns && self.kind.version == self.collection.kind.version
     }
 
     fn line(&mut self, change: Change, item: &Item, revision: Revision) -> Bytes {
@@ -234,13 +255,13 @@ impl Stream {
             Change::Deleted => b"DELETED",
         });
         out.put_slice(b"\",\"object\":");
-        reply::append(&mut out, self.collection.kind, item, revision, self.form, self.columns);
+        reply::append(&mut out, &self.kind, item, revision, self.form, self.columns);
         out.put_slice(b"}\n");
         out.freeze()
     }
 
     fn bookmark(&mut self, revision: Revision, ends_initial: bool) -> Bytes {
-        let kind = self.collection.kind;
+        let kind = self.kind.clone();
         let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": Value::Null});
         if ends_initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
@@ -255,7 +276,7 @@ impl Stream {
             .to_string(),
             Form::Table(_) => {
                 let columns = std::mem::take(&mut self.columns);
-                String::from_utf8_lossy(&reply::bookmark_table(kind, &metadata, columns)).into_owned()
+                String::from_utf8_lossy(&reply::bookmark_table(&kind, &metadata, columns)).into_owned()
             }
         };
         Bytes::from(format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n"))

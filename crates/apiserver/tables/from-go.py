@@ -2,7 +2,8 @@
 """Writes kubernetes-1.33.table: names, numbers, types and merge facts of the served kinds.
 
 Facts only (the struct tags and `+listType` marks of k8s.io/api and apimachinery); no comments are taken.
-Usage: from-go.py <git dir of kubernetes/api> <git dir of kubernetes/apimachinery> > kubernetes-1.33.table
+Usage: from-go.py <git dir of kubernetes/api> <git dir of kubernetes/apimachinery> \
+  <git dir of kubernetes/apiextensions-apiserver> > kubernetes-1.33.table
 """
 import re, subprocess, sys
 
@@ -34,7 +35,8 @@ admissionregistration.v1: MutatingWebhookConfiguration ValidatingWebhookConfigur
 networking.v1: Ingress IngressClass NetworkPolicy
 batch.v1: Job CronJob
 node.v1: RuntimeClass
-meta.v1: DeleteOptions Status
+apiextensions.v1: CustomResourceDefinition
+meta.v1: DeleteOptions PartialObjectMetadata Status
 """
 BUILTIN = {
     "string": "string", "int32": "int32", "int64": "int64", "int": "int64", "uint32": "int64", "bool": "bool",
@@ -43,6 +45,10 @@ BUILTIN = {
     "types.UID": "string:types.UID", "types.NodeName": "string:types.NodeName", "[]byte": "bytes",
     "meta.v1.Time": "time", "meta.v1.MicroTime": "microtime", "meta.v1.Duration": "duration",
     "meta.v1.FieldsV1": "fields",
+    # Either-or types with marshallers of their own, and numbers that only a schema has.
+    "apiextensions.v1.JSON": "raw", "apiextensions.v1.JSONSchemaPropsOrBool": "raw",
+    "apiextensions.v1.JSONSchemaPropsOrArray": "raw", "apiextensions.v1.JSONSchemaPropsOrStringArray": "raw",
+    "apiextensions.v1.float64": "raw", "apiextensions.v1.CustomResourceSubresourceStatus": "raw",
 }
 
 def show(repo, path):
@@ -61,6 +67,7 @@ def parse(pkg, text):
         if t.startswith("[]"): return "[]" + qualify(t[2:])
         m = re.match(r"map\[([\w.]+)\](.*)", t)
         if m: return "map " + qualify(m.group(2))
+        if t == "float64" and pkg == "apiextensions.v1": return f"{pkg}.{t}"
         if t in BUILTIN: return t
         if "." in t:
             p, n = t.split(".")
@@ -119,10 +126,12 @@ def base(t):
 def mark(marks, key):
     return [m.split("=", 1)[1] for m in marks if m.startswith(f"+{key}=")]
 
-def main(api, machinery):
+def main(api, machinery, extensions):
     parse("meta.v1", show(machinery, "pkg/apis/meta/v1/types.go"))
     for pkg, path in PACKAGES.items():
         parse(pkg, show(api, f"{path}/types.go"))
+    for file in ("types.go", "types_jsonschema.go"):
+        parse("apiextensions.v1", show(extensions, f"pkg/apis/apiextensions/v1/{file}"))
     todo, seen = [], set()
     for line in ROOTS.strip().replace("\n  ", " ").split("\n"):
         pkg, kinds = line.split(":")
@@ -164,4 +173,4 @@ def main(api, machinery):
     for name in sorted(out):
         print("\n".join(out[name]))
 
-main(sys.argv[1], sys.argv[2])
+main(sys.argv[1], sys.argv[2], sys.argv[3])

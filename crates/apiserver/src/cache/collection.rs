@@ -6,13 +6,14 @@
 
 use super::item::{Aim, Filter, Item};
 use super::ring::{Event, Ring};
-use crate::resources::Kind;
+use crate::resources::KindRef;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use store::Revision;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Most events that a narrow watcher may leave unread before it is closed.
 const NARROW_QUEUE: usize = 10_000;
@@ -21,10 +22,12 @@ const TAKE: usize = 500;
 
 /// The objects of one kind.
 pub struct Collection {
-    /// Its kind.
-    pub kind: &'static Kind,
+    /// Its kind, in the version that it is stored as.
+    pub kind: KindRef,
     /// Key prefix of all its objects.
     pub prefix: String,
+    /// The kind is another now, or gone: watches end.
+    pub ended: CancellationToken,
     state: RwLock<State>,
 }
 
@@ -72,7 +75,7 @@ pub struct Snapshot {
 
 impl Collection {
     /// A collection with what a list at `revision` found.
-    pub fn new(kind: &'static Kind, items: Vec<Item>, revision: Revision) -> Self {
+    pub fn new(kind: KindRef, items: Vec<Item>, revision: Revision) -> Self {
         let mut state = State {
             by_node: BTreeMap::new(),
             items: BTreeMap::new(),
@@ -83,8 +86,8 @@ impl Collection {
             narrow: BTreeMap::new(),
         };
         state.fill(items);
-        let prefix = crate::encode::prefix(kind);
-        Self { kind, prefix, state: RwLock::new(state) }
+        let prefix = crate::encode::prefix(&kind);
+        Self { kind, prefix, ended: CancellationToken::new(), state: RwLock::new(state) }
     }
 
     /// Takes what a later list found in place of everything. What happened in between is unknown: every watcher has
@@ -102,7 +105,9 @@ impl Collection {
     pub fn apply(&self, changes: Vec<Written>, up_to: Revision) {
         let now = Instant::now();
         let mut state = self.write();
-        for (key, revision, item) in changes {
+        // A collection that was made later has seen the first ones already.
+        let seen = state.revision;
+        for (key, revision, item) in changes.into_iter().filter(|(_, revision, _)| *revision > seen) {
             let item = item.map(|item| Arc::new(item.after(state.items.get(&key).map(Arc::as_ref))));
             let previous = match &item {
                 Some(item) => state.items.insert(key, item.clone()),
@@ -117,7 +122,7 @@ impl Collection {
             state.ring.push(event, now);
             state.broad.values().for_each(|notify| notify.notify_one());
         }
-        state.revision = up_to;
+        state.revision = up_to.max(seen);
     }
 
     /// One object.
@@ -209,7 +214,7 @@ impl Collection {
 
     fn found(&self, state: &State, filter: &Filter) -> Vec<Arc<Item>> {
         if let (Some(namespace), Some(name)) = (&filter.namespace, filter.exact("metadata.name")) {
-            let key = crate::encode::key(self.kind, namespace, name);
+            let key = crate::encode::key(&self.kind, namespace, name);
             let item = state.items.get(key.as_str()).filter(|item| filter.matches(item));
             return item.cloned().into_iter().collect();
         }
@@ -393,7 +398,7 @@ mod tests {
     }
 
     fn pods() -> Arc<Collection> {
-        Arc::new(Collection::new(find("", "v1", "pods").unwrap(), Vec::new(), 1))
+        Arc::new(Collection::new(find("", "v1", "pods").unwrap().into(), Vec::new(), 1))
     }
 
     fn filter(fields: &str) -> Filter {
@@ -426,7 +431,7 @@ mod tests {
     #[test]
     fn the_pods_of_a_node_are_known_as_they_come_and_go() {
         let known = Arc::new(Collection::new(
-            find("", "v1", "pods").unwrap(),
+            find("", "v1", "pods").unwrap().into(),
             pod("p", "n1", 1).2.into_iter().collect(),
             1,
         ));

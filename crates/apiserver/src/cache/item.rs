@@ -48,20 +48,26 @@ impl Item {
         value: Bytes,
         now: Option<jiff::Timestamp>,
     ) -> Result<Self, serde_json::Error> {
-        let object: Value = serde_json::from_slice(&value)?;
+        let mut object: Value = serde_json::from_slice(&value)?;
+        let (mut paths, mut value) = (kind.rules.selectable_fields(), value);
+        if let Some(custom) = kind.custom() {
+            paths = custom.indexed();
+            if custom.open(&mut object) {
+                value = encode::stored(kind, &object);
+            }
+        }
         let metadata = &object["metadata"];
         let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_string();
         let labels = metadata["labels"].as_object().into_iter().flatten();
         let labels = labels.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_string())));
         let created = text("creationTimestamp").parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        let paths = kind.rules.selectable_fields().iter();
         Ok(Self {
             namespace: text("namespace"),
             name: text("name"),
             uid: text("uid"),
             labels: Arc::new(labels.collect()),
             terminating: metadata["deletionTimestamp"].is_string(),
-            fields: paths.map(|path| (*path, kind.rules.field(&object, path).into())).collect(),
+            fields: paths.iter().map(|path| (*path, kind.rules.field(&object, path).into())).collect(),
             links: graph::links(kind, &object),
             touched: now.unwrap_or(created),
             key,

@@ -4,7 +4,7 @@
 //! ETag. All are kept compressed, and sent so to who takes gzip.
 //! Kubernetes: `kube-openapi/pkg/handler`, `kube-openapi/pkg/handler3`.
 
-use super::{Document, Form, document, index, version_2};
+use super::{Document, Documents, Form, document, index, version_2};
 use crate::accept;
 use crate::error::ApiError;
 use crate::finish::accepts_gzip;
@@ -22,13 +22,18 @@ const ASKED: [&str; 2] = [
 ];
 
 /// GET `/openapi/<rest>`.
-pub fn answer(rest: &str, request: &Request, headers: &HeaderMap) -> Result<Reply, ApiError> {
+pub fn answer(
+    defined: &Documents,
+    rest: &str,
+    request: &Request,
+    headers: &HeaderMap,
+) -> Result<Reply, ApiError> {
     let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
     let found = match parts.as_slice() {
         ["v2"] => return in_version_2(headers),
-        ["v3"] => return Ok(reply::json_bytes(200, index())),
-        ["v3", "api", version] => document("", version),
-        ["v3", "apis", group, version] => document(group, version),
+        ["v3"] => return Ok(reply::json_bytes(200, index(defined))),
+        ["v3", "api", version] => document(defined, "", version),
+        ["v3", "apis", group, version] => document(defined, group, version),
         _ => None,
     };
     let Some(found) = found else { return Ok(reply::text(404, "404 page not found\n")) };
@@ -87,7 +92,8 @@ mod tests {
         let request = Request::parse(&Method::GET, &format!("/openapi/{rest}"), query);
         let mut map = HeaderMap::new();
         map.extend(headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())));
-        let reply = answer(rest, &request, &map).unwrap_or_else(|error| reply::error(&error));
+        let reply =
+            answer(&Documents::new(), rest, &request, &map).unwrap_or_else(|error| reply::error(&error));
         let media = reply.headers().get("content-type").map(|value| value.to_str().unwrap());
         assert_eq!((reply.status().as_u16(), media.unwrap_or_default()), expected, "{rest}?{query}");
         reply
@@ -105,7 +111,7 @@ mod tests {
         check("v2", "", &[(ACCEPT, ASKED[0]), (IF_NONE_MATCH, tag)], (304, ASKED[1]));
         check("v2", "", &[(IF_NONE_MATCH, tag)], json);
         check("v3", "", &[], json);
-        let hash = format!("hash={}", document("apps", "v1").unwrap().hash);
+        let hash = format!("hash={}", document(&Documents::new(), "apps", "v1").unwrap().hash);
         let reply = check("v3/apis/apps/v1", &hash, &[(http::header::ACCEPT_ENCODING, "gzip")], json);
         assert_eq!(reply.headers()[CONTENT_ENCODING], "gzip");
         assert_eq!(reply.headers()[CACHE_CONTROL], "public, immutable");

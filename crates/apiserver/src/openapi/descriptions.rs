@@ -10,6 +10,7 @@ use k8s_openapi::api::{
     discovery::v1 as discovery, events::v1 as events, networking::v1 as networking, node::v1 as node,
     policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage,
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -50,6 +51,7 @@ pub(super) fn add(gvk: Gvk<'_>, generator: &mut SchemaGenerator) -> bool {
         "admissionregistration.k8s.io": admissionregistration {
             MutatingWebhookConfiguration ValidatingWebhookConfiguration
         }
+        "apiextensions.k8s.io": apiextensions { CustomResourceDefinition }
         "apps": apps { ControllerRevision DaemonSet Deployment ReplicaSet StatefulSet }
         "authentication.k8s.io": authentication { SelfSubjectReview TokenRequest TokenReview }
         "authorization.k8s.io": authorization {

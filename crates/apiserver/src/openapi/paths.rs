@@ -9,7 +9,7 @@ use super::extension;
 use super::parameters;
 use super::schemas::{meta, name_of, reference};
 use crate::resources::{Kind, Subresource};
-use crate::schema::Gvk;
+use crate::schema::{Gvk, schema};
 use serde_json::{Map, Value, json};
 
 /// Where a path leads.
@@ -200,7 +200,7 @@ fn body(http: &str, verb: &str, gvk: Gvk<'_>) -> Option<Value> {
     let content = |media: &str, name: &str| (media.to_string(), json!({ "schema": reference(name) }));
     let (required, content) = match (http, verb) {
         ("post" | "put", _) => (true, Map::from_iter([content("*/*", &name_of(gvk))])),
-        ("patch", _) => (true, PATCHES.iter().map(|media| content(media, &meta("Patch"))).collect()),
+        ("patch", _) => (true, patches(gvk).map(|media| content(media, &meta("Patch"))).collect()),
         ("delete", _) => (false, Map::from_iter([content("*/*", &meta("DeleteOptions"))])),
         _ => return None,
     };
@@ -209,6 +209,12 @@ fn body(http: &str, verb: &str, gvk: Gvk<'_>) -> Option<Value> {
         body["required"] = true.into();
     }
     Some(body)
+}
+
+/// Nobody has types of what somebody has defined, so nobody can merge it strategically.
+fn patches(gvk: Gvk<'_>) -> impl Iterator<Item = &'static str> {
+    let known = schema().kind(gvk).is_some();
+    PATCHES.iter().copied().filter(move |media| known || *media != crate::patch::STRATEGIC_PATCH)
 }
 
 fn tag(kind: &Kind) -> String {

@@ -3,7 +3,7 @@
 //! Fields and texts come from k8s-openapi ([`descriptions`]); what is required, how lists merge and who owns a map comes
 //! from the [`schema`](crate::schema) table, which the server itself works by. Lists, which no client ever writes, are made here.
 
-use super::{descriptions, extension};
+use super::{defined, descriptions, extension};
 use crate::resources::Kind;
 use crate::schema::{Container, Field, Granularity, Gvk, Strategy, Type, schema};
 use serde_json::{Map, Value, json};
@@ -15,7 +15,10 @@ pub(super) fn meta(name: &str) -> String {
 
 /// The name of a kind's schema; empty for a kind of which nothing is known.
 pub(super) fn name_of(gvk: Gvk<'_>) -> String {
-    schema().kind(gvk).map(Type::openapi_name).unwrap_or_default()
+    match schema().kind(gvk) {
+        Some(ty) => ty.openapi_name(),
+        None => defined::name_of(gvk),
+    }
 }
 
 /// A reference to a schema of this document.
@@ -40,6 +43,9 @@ pub(super) fn of(kinds: &[&Kind]) -> Map<String, Value> {
             definition.extend(facts);
         }
     }
+    for kind in kinds {
+        schemas.extend(defined::schema(kind).map(|schema| (name_of(Gvk::from(*kind)), schema)));
+    }
     for gvk in all {
         if let Some(Value::Object(definition)) = schemas.get_mut(&name_of(gvk)) {
             definition.insert("x-kubernetes-group-version-kind".into(), json!([extension(gvk)]));
@@ -57,7 +63,8 @@ impl Kind {
     pub(super) fn of_subresource<'a>(&'a self, sub: &'a crate::resources::Subresource) -> Gvk<'a> {
         let own = sub.group.is_empty() && sub.version.is_empty();
         let (group, version) = if own { (self.group, self.version) } else { (sub.group, sub.version) };
-        Gvk { group, version, kind: sub.kind }
+        let kind = if sub.kind.is_empty() { self.kind } else { sub.kind };
+        Gvk { group, version, kind }
     }
 }
 

@@ -36,7 +36,8 @@ fn every_served_kind_has_a_schema_and_a_description() {
 
 #[test]
 fn the_document_has_what_kubectl_apply_and_explain_look_for() {
-    let json: Value = serde_json::from_slice(&document("apps", "v1").unwrap().bytes()).unwrap();
+    let json: Value =
+        serde_json::from_slice(&document(&Documents::new(), "apps", "v1").unwrap().bytes()).unwrap();
     let gvk = json!({"group": "apps", "version": "v1", "kind": "DaemonSet"});
     let item = &json["paths"]["/apis/apps/v1/namespaces/{namespace}/daemonsets/{name}"];
     assert_eq!(item["patch"]["x-kubernetes-group-version-kind"], gvk);
@@ -161,7 +162,8 @@ fn a_generator_finds_names_parameters_and_bodies() {
 
 #[test]
 fn a_list_and_its_items_are_told_apart() {
-    let json: Value = serde_json::from_slice(&document("apps", "v1").unwrap().bytes()).unwrap();
+    let json: Value =
+        serde_json::from_slice(&document(&Documents::new(), "apps", "v1").unwrap().bytes()).unwrap();
     let list = &json["components"]["schemas"]["io.k8s.api.apps.v1.DaemonSetList"];
     let gvk = json!([{"group": "apps", "version": "v1", "kind": "DaemonSetList"}]);
     assert_eq!(list["x-kubernetes-group-version-kind"], gvk);
@@ -184,9 +186,12 @@ fn collect(value: &Value, into: &mut Vec<String>) {
 
 #[test]
 fn the_index_names_every_group_with_its_hash() {
-    let json: Value = serde_json::from_slice(&index()).unwrap();
+    let json: Value = serde_json::from_slice(&index(&BTreeMap::new())).unwrap();
     let url = json["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
-    assert_eq!(url, format!("/openapi/v3/apis/apps/v1?hash={}", document("apps", "v1").unwrap().hash));
+    assert_eq!(
+        url,
+        format!("/openapi/v3/apis/apps/v1?hash={}", document(&Documents::new(), "apps", "v1").unwrap().hash)
+    );
     assert!(json["paths"].get("api/v1").is_some());
-    assert!(document("apps", "v1beta1").is_none());
+    assert!(document(&Documents::new(), "apps", "v1beta1").is_none());
 }

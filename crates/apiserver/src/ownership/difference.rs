@@ -82,7 +82,10 @@ fn compare_whole(old: Option<&Value>, new: Option<&Value>, found: &mut Differenc
     }
 }
 
-fn parts_of(form: Form, value: Option<&Value>) -> Result<Option<BTreeMap<String, &Value>>, Nameless> {
+fn parts_of<'v>(
+    form: Form<'_>,
+    value: Option<&'v Value>,
+) -> Result<Option<BTreeMap<String, &'v Value>>, Nameless> {
     let Some(value) = value else { return Ok(None) };
     Ok(parts(form, value)?.map(|parts| parts.into_iter().collect()))
 }
@@ -109,7 +112,7 @@ fn collect(form: Form, value: &Value, path: &str) -> Result<Fields, Ambiguous> {
         let path = format!("{path}{}", super::fields::shown(&step));
         let mut part = collect(form.part(&step), value, &path)?;
         // An item, and a key of a map, is somebody's by itself; a field of a struct only by what it holds.
-        part.owned |= !matches!(form, Form::Struct(_));
+        part.owned |= !matches!(form, Form::Struct(_) | Form::Object(_));
         fields.put(step, part);
     }
     Ok(fields)
@@ -121,7 +124,7 @@ mod tests {
     use crate::schema::{Gvk, schema};
     use serde_json::json;
 
-    fn daemon_set() -> Form {
+    fn daemon_set() -> Form<'static> {
         Form::of_type(schema().kind(Gvk::new("apps/v1", "DaemonSet")).unwrap())
     }
 

@@ -12,10 +12,12 @@ use std::collections::BTreeMap;
 /// the order of the applied one.
 pub fn merge(form: Form, live: &Value, applied: &Value) -> Value {
     match (form, live, applied) {
-        (Form::Struct(_) | Form::Map(_), Value::Object(live), Value::Object(applied)) => {
-            Value::Object(merge_maps(form, live, applied))
-        }
-        (Form::Keyed(..) | Form::Set, Value::Array(_), Value::Array(_)) => {
+        (
+            Form::Struct(_) | Form::Map(_) | Form::Object(_) | Form::Defined(_) | Form::Untold,
+            Value::Object(live),
+            Value::Object(applied),
+        ) => Value::Object(merge_maps(form, live, applied)),
+        (Form::Keyed(..) | Form::DefinedKeys(..) | Form::Set, Value::Array(_), Value::Array(_)) => {
             match (parts(form, live), parts(form, applied)) {
                 (Ok(Some(live)), Ok(Some(applied))) => Value::Array(merge_lists(form, &live, &applied)),
                 _ => applied.clone(),
@@ -112,7 +114,7 @@ mod tests {
     use crate::schema::{Gvk, schema};
     use serde_json::json;
 
-    fn pod() -> Form {
+    fn pod() -> Form<'static> {
         Form::of_type(schema().kind(Gvk::new("v1", "Pod")).unwrap())
     }
 

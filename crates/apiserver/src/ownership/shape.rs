@@ -8,10 +8,11 @@ use super::fields;
 use crate::schema::{Base, Container, Field, Granularity, Shape, Strategy, Type, schema};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use structural::{ListType, Schema};
 
 /// How a field is owned.
 #[derive(Debug, Clone, Copy)]
-pub enum Form {
+pub enum Form<'a> {
     /// As a whole.
     Leaf,
     /// Per field.
@@ -22,6 +23,14 @@ pub enum Form {
     Keyed(Keys, &'static Type),
     /// Per item, which is its own name.
     Set,
+    /// A whole object of a defined kind.
+    Object(&'a Schema),
+    /// What a definition's schema says.
+    Defined(&'a Schema),
+    /// Per item, named by fields of it, as a definition says.
+    DefinedKeys(&'a [String], &'a Schema),
+    /// What no schema speaks of: maps per key, lists as a whole.
+    Untold,
 }
 
 /// The fields that name an item of a list.
@@ -42,7 +51,34 @@ impl Keys {
     }
 }
 
-impl Form {
+impl<'a> Form<'a> {
+    /// The form of what a definition's schema describes.
+    fn defined(schema: &'a Schema) -> Self {
+        match (schema.ty, &schema.list_type) {
+            (Some(structural::Type::Array), ListType::Set) => Form::Set,
+            (Some(structural::Type::Array), ListType::Map(keys)) => match &schema.items {
+                Some(items) => Form::DefinedKeys(keys, items),
+                None => Form::Leaf,
+            },
+            (Some(structural::Type::Object), _) if !schema.atomic_map => Form::Defined(schema),
+            (None, _) if schema.preserves_unknown => Form::Untold,
+            _ => Form::Leaf,
+        }
+    }
+
+    fn defined_part(schema: &'a Schema, step: &str) -> Self {
+        let Some(name) = fields::field_name(step) else { return Form::Leaf };
+        match schema.key(name) {
+            _ if schema.is_resource && name == "metadata" => Form::metadata(),
+            Some(part) => Form::defined(part),
+            None => Form::Untold,
+        }
+    }
+
+    fn metadata() -> Self {
+        schema().named("meta.v1.ObjectMeta").map_or(Form::Untold, Form::of_type)
+    }
+
     /// The form of a struct's field.
     pub fn of(field: &'static Field) -> Self {
         match (field.shape.container, &field.granularity) {
@@ -73,13 +109,21 @@ impl Form {
     }
 
     /// The form of the part at a step; a field that the schema does not know is a leaf.
-    pub fn part(self, step: &str) -> Form {
+    pub fn part(self, step: &str) -> Form<'a> {
         match self {
             Form::Struct(ty) => {
                 fields::field_name(step).and_then(|name| ty.field(name)).map_or(Form::Leaf, Form::of)
             }
             Form::Map(element) => Form::of_element(element),
             Form::Keyed(_, ty) => Form::of_type(ty),
+            Form::Object(schema) => match fields::field_name(step) {
+                Some("metadata") => Form::metadata(),
+                Some("apiVersion" | "kind") => Form::Leaf,
+                _ => Form::defined_part(schema, step),
+            },
+            Form::Defined(schema) => Form::defined_part(schema, step),
+            Form::DefinedKeys(_, items) => Form::defined(items),
+            Form::Untold => Form::Untold,
             Form::Leaf | Form::Set => Form::Leaf,
         }
     }
@@ -96,7 +140,7 @@ impl Form {
     }
 }
 
-fn keyed(shape: Shape, keys: Keys) -> Form {
+fn keyed(shape: Shape, keys: Keys) -> Form<'static> {
     match shape.base {
         Base::Struct(id) => Form::Keyed(keys, schema().get(id)),
         _ => Form::Leaf,
@@ -114,13 +158,18 @@ pub enum Nameless {
 
 /// The parts of a value in the order in which they stand there, by their steps. None: the value has no parts, and is
 /// owned as a whole.
-pub fn parts(form: Form, value: &Value) -> Result<Option<Vec<(String, &Value)>>, Nameless> {
+pub fn parts<'v>(form: Form<'_>, value: &'v Value) -> Result<Option<Vec<(String, &'v Value)>>, Nameless> {
     let parts: Vec<(String, &Value)> = match (form, value) {
-        (Form::Struct(_) | Form::Map(_), Value::Object(map)) => {
-            map.iter().map(|(name, value)| (fields::field(name), value)).collect()
-        }
+        (
+            Form::Struct(_) | Form::Map(_) | Form::Object(_) | Form::Defined(_) | Form::Untold,
+            Value::Object(map),
+        ) => map.iter().map(|(name, value)| (fields::field(name), value)).collect(),
         (Form::Keyed(keys, _), Value::Array(items)) => {
             let named = items.iter().map(|item| Ok((key_step(&keys, item)?, item)));
+            named.collect::<Result<_, Nameless>>()?
+        }
+        (Form::DefinedKeys(keys, schema), Value::Array(items)) => {
+            let named = items.iter().map(|item| Ok((defined_key(keys, schema, item)?, item)));
             named.collect::<Result<_, Nameless>>()?
         }
         (Form::Set, Value::Array(items)) => items.iter().map(|item| (format!("v:{item}"), item)).collect(),
@@ -148,12 +197,23 @@ fn key_step(keys: &Keys, item: &Value) -> Result<String, Nameless> {
     if given { Ok(format!("k:{}", Value::Object(map))) } else { Err(Nameless::NoKey) }
 }
 
+/// The same as a definition says: an absent key is its default.
+fn defined_key(keys: &[String], schema: &Schema, item: &Value) -> Result<String, Nameless> {
+    let value = |name: &String| {
+        let default = || schema.properties.get(name).and_then(|property| property.default.as_ref());
+        let value = item.get(name).filter(|value| !value.is_null()).or_else(default)?;
+        Some((name.clone(), value.clone()))
+    };
+    let map: Map<String, Value> = keys.iter().filter_map(value).collect();
+    if map.is_empty() { Err(Nameless::NoKey) } else { Ok(format!("k:{}", Value::Object(map))) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn form(ty: &str, name: &str) -> Form {
+    fn form(ty: &str, name: &str) -> Form<'static> {
         Form::of(schema().named(ty).unwrap().field(name).unwrap())
     }
 
@@ -166,6 +226,7 @@ mod tests {
                 Form::Map(_) => "map".to_string(),
                 Form::Set => "set".to_string(),
                 Form::Keyed(keys, _) => keys.names().join("+"),
+                _ => "defined".to_string(),
             };
             assert_eq!(found, expected, "{ty}.{name}");
         };

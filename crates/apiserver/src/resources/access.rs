@@ -21,7 +21,7 @@ pub const ROLES: Kind = Kind {
     kind: "Role",
     plural: "roles",
     singular: "role",
-    rules: &Roles { cluster: false },
+    rules: super::Rulebook::Fixed(&Roles { cluster: false }),
     ..IN_NAMESPACE
 };
 /// Rights everywhere.
@@ -29,7 +29,7 @@ pub const CLUSTER_ROLES: Kind = Kind {
     kind: "ClusterRole",
     plural: "clusterroles",
     singular: "clusterrole",
-    rules: &Roles { cluster: true },
+    rules: super::Rulebook::Fixed(&Roles { cluster: true }),
     ..IN_CLUSTER
 };
 /// Who has a role within a namespace.
@@ -37,7 +37,7 @@ pub const ROLE_BINDINGS: Kind = Kind {
     kind: "RoleBinding",
     plural: "rolebindings",
     singular: "rolebinding",
-    rules: &Bindings { cluster: false },
+    rules: super::Rulebook::Fixed(&Bindings { cluster: false }),
     ..IN_NAMESPACE
 };
 /// Who has a role everywhere.
@@ -45,7 +45,7 @@ pub const CLUSTER_ROLE_BINDINGS: Kind = Kind {
     kind: "ClusterRoleBinding",
     plural: "clusterrolebindings",
     singular: "clusterrolebinding",
-    rules: &Bindings { cluster: true },
+    rules: super::Rulebook::Fixed(&Bindings { cluster: true }),
     ..IN_CLUSTER
 };
 

@@ -35,7 +35,7 @@ pub const KIND: Kind = Kind {
         status_of("CertificateSigningRequest"),
     ],
     traits: Traits { name_rule: NameRule::PathSegment, ..PLAIN },
-    rules: &Requests,
+    rules: super::Rulebook::Fixed(&Requests),
     ..ORDINARY
 };
 

@@ -20,7 +20,7 @@ pub const KIND: Kind = Kind {
     plural: "configmaps",
     singular: "configmap",
     short_names: &["cm"],
-    rules: &ConfigMaps,
+    rules: super::Rulebook::Fixed(&ConfigMaps),
     ..ORDINARY
 };
 

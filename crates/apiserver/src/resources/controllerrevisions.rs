@@ -5,7 +5,7 @@
 
 use super::cells::{self, AGE, NAME, NONE, column};
 use super::fields::{check_not_negative, flag, int, items, text};
-use super::{Column, Kind, ORDINARY, Row, Rules};
+use super::{Column, Kind, ORDINARY, PLAIN, Row, Rules, Traits, Verbatim};
 use crate::error::FieldError;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -16,7 +16,8 @@ pub const KIND: Kind = Kind {
     kind: "ControllerRevision",
     plural: "controllerrevisions",
     singular: "controllerrevision",
-    rules: &ControllerRevisions,
+    traits: Traits { verbatim: Verbatim::Field("data"), ..PLAIN },
+    rules: super::Rulebook::Fixed(&ControllerRevisions),
     ..ORDINARY
 };
 

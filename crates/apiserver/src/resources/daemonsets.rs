@@ -33,7 +33,7 @@ pub const KIND: Kind = Kind {
     categories: &["all"],
     subresources: &[status_of("DaemonSet")],
     traits: Traits { has_generation: true, ..PLAIN },
-    rules: &DaemonSets,
+    rules: super::Rulebook::Fixed(&DaemonSets),
     ..ORDINARY
 };
 

@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     singular: "endpoints",
     short_names: &["ep"],
     traits: Traits { create_on_update: true, ..PLAIN },
-    rules: &Endpoints,
+    rules: super::Rulebook::Fixed(&Endpoints),
     ..ORDINARY
 };
 

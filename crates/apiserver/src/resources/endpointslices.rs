@@ -25,7 +25,7 @@ pub const KIND: Kind = Kind {
     plural: "endpointslices",
     singular: "endpointslice",
     traits: Traits { has_generation: true, ..PLAIN },
-    rules: &EndpointSlices,
+    rules: super::Rulebook::Fixed(&EndpointSlices),
     ..ORDINARY
 };
 

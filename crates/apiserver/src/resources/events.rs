@@ -20,7 +20,7 @@ pub const KIND: Kind = Kind {
     singular: "event",
     short_names: &["ev"],
     traits: Traits { create_on_update: true, expires_seconds: Some(LIFETIME_SECONDS), ..PLAIN },
-    rules: &Events,
+    rules: super::Rulebook::Fixed(&Events),
     ..ORDINARY
 };
 

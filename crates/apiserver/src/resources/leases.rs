@@ -17,7 +17,7 @@ pub const KIND: Kind = Kind {
     plural: "leases",
     singular: "lease",
     traits: Traits { create_on_update: true, unconditional_update: false, ..PLAIN },
-    rules: &Leases,
+    rules: super::Rulebook::Fixed(&Leases),
     ..ORDINARY
 };
 

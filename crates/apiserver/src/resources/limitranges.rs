@@ -22,7 +22,7 @@ pub const KIND: Kind = Kind {
     singular: "limitrange",
     short_names: &["limits"],
     traits: Traits { create_on_update: true, ..PLAIN },
-    rules: &LimitRanges,
+    rules: super::Rulebook::Fixed(&LimitRanges),
     ..ORDINARY
 };
 

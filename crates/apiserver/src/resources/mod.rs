@@ -9,6 +9,7 @@ pub mod cells;
 pub mod certificatesigningrequests;
 pub mod configmaps;
 pub mod controllerrevisions;
+pub mod customresourcedefinitions;
 pub mod daemonsets;
 pub mod endpoints;
 pub mod endpointslices;
@@ -29,9 +30,12 @@ pub mod secrets;
 pub mod serviceaccounts;
 pub mod services;
 
+use crate::custom::Custom;
 use crate::error::FieldError;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// Every served kind, in the order of discovery. What nothing here controls (Deployments, Jobs …) is not served, so
 /// that `kubectl get all` never promises what nobody does.
@@ -47,6 +51,7 @@ pub static KINDS: &[Kind] = &[
     secrets::KIND,
     serviceaccounts::KIND,
     services::KIND,
+    customresourcedefinitions::KIND,
     controllerrevisions::KIND,
     daemonsets::KIND,
     reviews::SELF_SUBJECT_REVIEWS,
@@ -102,7 +107,63 @@ pub struct Kind {
     /// Where it differs from the ordinary.
     pub traits: Traits,
     /// Its rules.
-    pub rules: &'static dyn Rules,
+    pub rules: Rulebook,
+}
+
+/// The rules of a kind: part of the program, or read from a CustomResourceDefinition.
+#[derive(Clone)]
+pub enum Rulebook {
+    /// A kind that the program knows.
+    Fixed(&'static dyn Rules),
+    /// A kind that somebody has defined.
+    Custom(Arc<Custom>),
+}
+
+impl Deref for Rulebook {
+    type Target = dyn Rules;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Rulebook::Fixed(rules) => *rules,
+            Rulebook::Custom(custom) => custom.as_ref(),
+        }
+    }
+}
+
+/// A kind that is served, for as long as somebody needs it: a defined one may go while a watch still tells its end.
+#[derive(Clone)]
+pub enum KindRef {
+    /// A kind that the program knows.
+    Fixed(&'static Kind),
+    /// A kind that somebody has defined.
+    Custom(Arc<Kind>),
+}
+
+impl Deref for KindRef {
+    type Target = Kind;
+
+    fn deref(&self) -> &Kind {
+        match self {
+            KindRef::Fixed(kind) => kind,
+            KindRef::Custom(kind) => kind,
+        }
+    }
+}
+
+impl From<&'static Kind> for KindRef {
+    fn from(kind: &'static Kind) -> Self {
+        KindRef::Fixed(kind)
+    }
+}
+
+impl Kind {
+    /// What a CustomResourceDefinition says of this kind; none for a kind that the program knows.
+    pub fn custom(&self) -> Option<&Custom> {
+        match &self.rules {
+            Rulebook::Fixed(_) => None,
+            Rulebook::Custom(custom) => Some(custom),
+        }
+    }
 }
 
 /// A subresource as discovery lists it.
@@ -113,7 +174,7 @@ pub struct Subresource {
     pub group: &'static str,
     /// Version of its kind; empty means the parent's.
     pub version: &'static str,
-    /// Kind that it answers with or reads.
+    /// Kind that it answers with or reads; empty means the parent's.
     pub kind: &'static str,
     /// Verbs.
     pub verbs: &'static [&'static str],
@@ -136,6 +197,19 @@ pub struct Traits {
     pub name_rule: NameRule,
     /// Objects vanish this many seconds after their last write (Events: 3600).
     pub expires_seconds: Option<u32>,
+    /// What of an object is kept as it was sent, with its nulls and empty lists.
+    pub verbatim: Verbatim,
+}
+
+/// What is somebody else's JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbatim {
+    /// Nothing: Kubernetes writes its own structs.
+    Nothing,
+    /// One field: `ControllerRevision.data`, the schemas in the spec of a CustomResourceDefinition.
+    Field(&'static str),
+    /// Everything but the metadata: custom objects.
+    AllButMetadata,
 }
 
 /// Rules for `metadata.name`.
@@ -160,6 +234,7 @@ pub const PLAIN: Traits = Traits {
     graceful_delete: false,
     name_rule: NameRule::Subdomain,
     expires_seconds: None,
+    verbatim: Verbatim::Nothing,
 };
 
 /// What most kinds are; each kind overrides what it is not: `Kind { kind: "ConfigMap", …, ..ORDINARY }`.
@@ -175,7 +250,7 @@ pub const ORDINARY: Kind = Kind {
     verbs: ALL_VERBS,
     subresources: &[],
     traits: PLAIN,
-    rules: &cells::Unprinted,
+    rules: Rulebook::Fixed(&cells::Unprinted),
 };
 
 /// The `status` subresource of a kind.
@@ -196,6 +271,12 @@ pub struct Column {
     pub priority: u8,
     /// Help text; the server sends it, kubectl does not show it.
     pub description: &'static str,
+}
+
+/// A column as a Table has it.
+pub fn column_definition(column: &Column) -> Value {
+    json!({"name": column.name, "type": column.kind, "format": column.format,
+        "description": column.description, "priority": column.priority})
 }
 
 /// One table row: as many cells as columns, and the row conditions (wire 5.2.8).
@@ -258,6 +339,11 @@ pub trait Rules: Sync + Send {
     /// Columns of the Table.
     fn columns(&self) -> &'static [Column];
 
+    /// The same as the Table has them.
+    fn column_definitions(&self) -> Vec<Value> {
+        self.columns().iter().map(column_definition).collect()
+    }
+
     /// The cells of one object. `now` is for ages.
     fn row(&self, object: &Value, now: Timestamp) -> Row;
 }
@@ -317,10 +403,19 @@ mod tests {
                 "roles",
             ]
         );
-        assert_eq!(names(|kind| !kind.traits.unconditional_update), ["leases", "poddisruptionbudgets"]);
+        assert_eq!(
+            names(|kind| !kind.traits.unconditional_update),
+            ["customresourcedefinitions", "leases", "poddisruptionbudgets"]
+        );
         assert_eq!(
             names(|kind| kind.traits.has_generation),
-            ["daemonsets", "endpointslices", "poddisruptionbudgets", "priorityclasses",]
+            [
+                "customresourcedefinitions",
+                "daemonsets",
+                "endpointslices",
+                "poddisruptionbudgets",
+                "priorityclasses",
+            ]
         );
         assert_eq!(
             names(|kind| kind.traits.delete_returns_object),

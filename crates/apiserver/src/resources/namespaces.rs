@@ -25,7 +25,7 @@ pub const KIND: Kind = Kind {
         status_of("Namespace"),
     ],
     traits: Traits { delete_returns_object: true, name_rule: NameRule::Label, ..PLAIN },
-    rules: &Namespaces,
+    rules: super::Rulebook::Fixed(&Namespaces),
     ..ORDINARY
 };
 

@@ -31,7 +31,7 @@ pub const KIND: Kind = Kind {
         },
         status_of("Node"),
     ],
-    rules: &Nodes,
+    rules: super::Rulebook::Fixed(&Nodes),
     ..ORDINARY
 };
 

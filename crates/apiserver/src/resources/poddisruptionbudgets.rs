@@ -22,7 +22,7 @@ pub const KIND: Kind = Kind {
     short_names: &["pdb"],
     subresources: &[status_of("PodDisruptionBudget")],
     traits: Traits { has_generation: true, unconditional_update: false, ..PLAIN },
-    rules: &Budgets,
+    rules: super::Rulebook::Fixed(&Budgets),
     ..ORDINARY
 };
 

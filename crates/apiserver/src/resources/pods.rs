@@ -46,7 +46,7 @@ pub const KIND: Kind = Kind {
         status_of("Pod"),
     ],
     traits: Traits { delete_returns_object: true, graceful_delete: true, ..PLAIN },
-    rules: &Pods,
+    rules: super::Rulebook::Fixed(&Pods),
     ..ORDINARY
 };
 

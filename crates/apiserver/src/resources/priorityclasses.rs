@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     short_names: &["pc"],
     namespaced: false,
     traits: Traits { has_generation: true, ..PLAIN },
-    rules: &PriorityClasses,
+    rules: super::Rulebook::Fixed(&PriorityClasses),
     ..ORDINARY
 };
 

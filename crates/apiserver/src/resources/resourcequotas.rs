@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     short_names: &["quota"],
     subresources: &[status_of("ResourceQuota")],
     traits: Traits { delete_returns_object: true, ..PLAIN },
-    rules: &ResourceQuotas,
+    rules: super::Rulebook::Fixed(&ResourceQuotas),
     ..ORDINARY
 };
 

@@ -15,8 +15,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// The kind.
-pub const KIND: Kind =
-    Kind { kind: "Secret", plural: "secrets", singular: "secret", rules: &Secrets, ..ORDINARY };
+pub const KIND: Kind = Kind {
+    kind: "Secret",
+    plural: "secrets",
+    singular: "secret",
+    rules: super::Rulebook::Fixed(&Secrets),
+    ..ORDINARY
+};
 
 struct Secrets;
 

@@ -23,7 +23,7 @@ pub const KIND: Kind = Kind {
         verbs: &["create"],
     }],
     traits: Traits { delete_returns_object: true, ..PLAIN },
-    rules: &ServiceAccounts,
+    rules: super::Rulebook::Fixed(&ServiceAccounts),
     ..ORDINARY
 };
 

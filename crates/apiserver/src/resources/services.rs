@@ -29,7 +29,7 @@ pub const KIND: Kind = Kind {
         name_rule: NameRule::Label1035,
         ..PLAIN
     },
-    rules: &Services,
+    rules: super::Rulebook::Fixed(&Services),
     ..ORDINARY
 };
 

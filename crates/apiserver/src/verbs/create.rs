@@ -4,6 +4,7 @@
 
 use super::{Call, Written, metadata, same};
 use crate::admission;
+use crate::custom::Custom;
 use crate::decode;
 use crate::encode;
 use crate::error::{ApiError, ResourceName};
@@ -51,6 +52,9 @@ pub struct New<'a> {
 pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiError> {
     let New { mut object, record, mut warnings, dry_run } = new;
     let (server, kind) = (call.server, call.kind);
+    if kind.custom().is_some_and(Custom::is_terminating) {
+        return Err(going());
+    }
     metadata::place(&mut object, kind, &call.target.namespace)?;
     kind.rules.default(&mut object);
     let base = metadata::text(&object, "generateName").to_string();
@@ -67,10 +71,11 @@ pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiErr
     let now = server.now();
     metadata::stamp(&mut object, kind, &chance::uuid(server.config.sources.chance), &seconds(now));
     kind.rules.prepare_create(&mut object);
-    same::tidied(&mut object);
+    same::tidied(kind.traits.verbatim, &mut object);
     write_record(call, &record, &mut object, &seconds(now));
     warnings.extend(kind.rules.warnings(&object, None));
     warnings.extend(admission::pod_security::warnings(server, kind, &object, None).await?);
+    warnings.extend(metadata::finalizer_warnings(&object, kind));
     for attempt in 0..NAME_TRIES {
         if generated {
             let name = objects::name::generate(&base, &mut || {
@@ -122,6 +127,12 @@ async fn store(server: &Inner, call: &Call<'_>, object: &mut Value, dry_run: boo
         }
         Err(error) => Err(server.store_error(error)),
     }
+}
+
+/// 405 while the kind itself is being deleted (2.11.4).
+fn going() -> ApiError {
+    let message = "create not allowed while custom resource definition is terminating".to_string();
+    ApiError { message, ..ApiError::method_not_allowed() }
 }
 
 /// 409 of a taken name; a terminating holder is said so (2.1.8).

@@ -5,6 +5,7 @@
 //! Kubernetes: `registry/generic/registry/store.go` (deletionFinalizersForGarbageCollection), `registry/rest/delete.go`.
 
 use super::metadata::{self, finalizers, text};
+use crate::custom::naming;
 use crate::deletion::{DeleteOptions, Propagation};
 use crate::resources::Kind;
 use jiff::{SignedDuration, Timestamp};
@@ -26,10 +27,14 @@ pub enum Plan {
 
 /// Decides what a DELETE does. `now` becomes the deletion time.
 pub fn plan(kind: &Kind, object: &Value, options: &DeleteOptions, now: Timestamp) -> Plan {
-    let wanted = wanted_finalizers(object, options.propagation);
+    let mut wanted = wanted_finalizers(object, options.propagation);
     let seconds = if kind.traits.graceful_delete { grace(object, options) } else { Grace::Over };
     let terminating = metadata::is_terminating(object);
     let mut marked = object.clone();
+    if !terminating && is_definition(kind) {
+        wanted.push(naming::CLEANUP.to_string());
+        marked["status"] = naming::marked(&marked["status"], &super::create::seconds(now));
+    }
     let held = is_namespace(kind) && has_namespace_finalizers(object);
     match seconds {
         Grace::Unchanged => {}
@@ -42,7 +47,11 @@ pub fn plan(kind: &Kind, object: &Value, options: &DeleteOptions, now: Timestamp
     if is_namespace(kind) {
         marked["status"]["phase"] = "Terminating".into();
     }
-    if super::same::same(&marked, object) { Plan::Nothing } else { Plan::Mark(marked) }
+    if super::same::unchanged(kind.traits.verbatim, &marked, object) {
+        Plan::Nothing
+    } else {
+        Plan::Mark(marked)
+    }
 }
 
 enum Grace {
@@ -121,6 +130,11 @@ pub fn is_over(kind: &Kind, object: &Value) -> bool {
         && finalizers(object).is_empty()
         && !(is_namespace(kind) && has_namespace_finalizers(object))
         && (!kind.traits.graceful_delete || grace_left(object) == 0)
+}
+
+/// Its objects go first (2.11.4).
+fn is_definition(kind: &Kind) -> bool {
+    (kind.group, kind.plural) == ("apiextensions.k8s.io", "customresourcedefinitions")
 }
 
 fn is_namespace(kind: &Kind) -> bool {

@@ -121,13 +121,13 @@ pub fn validate(object: &Value, kind: &Kind) -> Vec<FieldError> {
     }
     errors.extend(label_errors(&object["metadata"]["labels"]));
     errors.extend(annotation_errors(&object["metadata"]["annotations"]));
-    errors.extend(finalizers(object).iter().enumerate().flat_map(|(i, f)| finalizer_errors(i, f)));
+    errors.extend(finalizers(object).iter().enumerate().flat_map(|(i, f)| finalizer_errors(kind, i, f)));
     errors.extend(owner_errors(&object["metadata"]["ownerReferences"]));
     errors
 }
 
 /// Every broken rule of a change of metadata.
-pub fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
+pub fn validate_update(new: &Value, old: &Value, kind: &Kind) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for field in ["name", "namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         if new["metadata"][field] != old["metadata"][field] {
@@ -148,7 +148,7 @@ pub fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
     }
     errors.extend(label_errors(&new["metadata"]["labels"]));
     errors.extend(annotation_errors(&new["metadata"]["annotations"]));
-    errors.extend(after.iter().enumerate().flat_map(|(i, f)| finalizer_errors(i, f)));
+    errors.extend(after.iter().enumerate().flat_map(|(i, f)| finalizer_errors(kind, i, f)));
     errors.extend(owner_errors(&new["metadata"]["ownerReferences"]));
     errors
 }
@@ -202,7 +202,22 @@ fn annotation_errors(annotations: &Value) -> Vec<FieldError> {
     errors
 }
 
-fn finalizer_errors(index: usize, finalizer: &str) -> Vec<FieldError> {
+/// Texts for `Warning` headers about finalizers that others may take for their own. Kubernetes: the custom resources'
+/// `validateKubeFinalizerName`.
+pub fn finalizer_warnings(object: &Value, kind: &Kind) -> Vec<String> {
+    let open = |finalizer: &&str| !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(finalizer);
+    let open = finalizers(object).into_iter().filter(open).filter(|_| kind.custom().is_some());
+    open.map(|finalizer| {
+        let path = if finalizer.contains('.') { " including a path (/)" } else { "" };
+        format!(
+            "metadata.finalizers: {finalizer:?}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"
+        )
+    })
+    .collect()
+}
+
+/// Kinds of the core are strict about names; definitions and what they define are not.
+fn finalizer_errors(kind: &Kind, index: usize, finalizer: &str) -> Vec<FieldError> {
     let field = format!("metadata.finalizers[{index}]");
     if let Err(texts) = name::qualified_name(finalizer) {
         return texts
@@ -210,7 +225,8 @@ fn finalizer_errors(index: usize, finalizer: &str) -> Vec<FieldError> {
             .map(|text| FieldError::invalid("metadata.finalizers", finalizer, text))
             .collect();
     }
-    let known = finalizer.contains('/') || STANDARD_FINALIZERS.contains(&finalizer);
+    let defined = kind.custom().is_some() || kind.group == "apiextensions.k8s.io";
+    let known = defined || finalizer.contains('/') || STANDARD_FINALIZERS.contains(&finalizer);
     let text = "name is neither a standard finalizer name nor is it fully qualified";
     if known { Vec::new() } else { vec![FieldError::invalid(field, finalizer, text)] }
 }
@@ -293,7 +309,7 @@ mod tests {
     fn a_terminating_object_takes_no_new_finalizer() {
         let old = json!({"metadata": {"name": "x", "deletionTimestamp": "t", "finalizers": ["a/b"]}});
         let new = json!({"metadata": {"name": "x", "deletionTimestamp": "t", "finalizers": ["a/b", "c/d"]}});
-        let errors = validate_update(&new, &old);
+        let errors = validate_update(&new, &old, find("", "v1", "configmaps").unwrap());
         assert_eq!(errors.len(), 1);
         assert_eq!(
             errors[0].text(),

@@ -37,8 +37,8 @@ pub async fn list(call: &Call<'_>) -> Result<Reply, ApiError> {
         call.server.consistent().await?;
     }
     let snapshot = match &options.resume {
-        Some(resume) if resume.revision > 0 => resumed(collection, &filter, resume)?,
-        _ => snapshot(call, collection, &filter, options.at).await?,
+        Some(resume) if resume.revision > 0 => resumed(&collection, &filter, resume)?,
+        _ => snapshot(call, &collection, &filter, options.at).await?,
     };
     let after = options.resume.as_ref().map(|resume| resume.after.as_str());
     let first = after.map_or(0, |after| snapshot.items.partition_point(|item| item.key.as_ref() <= after));
@@ -63,8 +63,9 @@ pub async fn watch(call: &Call<'_>) -> Result<Reply, ApiError> {
     let form = accept::form(call.header("accept"), &call.request.query, Shape::Watch)?;
     let options = ListOptions::parse(&call.request.query, true)?;
     let filter = filter(call, &options)?;
-    let collection = collection(call)?.clone();
-    let server = call.server;
+    let collection = collection(call)?;
+    let (server, target) = (call.server, call.target);
+    let kind = server.cache.find(&target.group, &target.version, &target.plural);
     server.consistent().await?;
     let start = watch::start(&options);
     if let (watch::Start::Streamed, Some(revision)) = (start, options.revision)
@@ -74,6 +75,7 @@ pub async fn watch(call: &Call<'_>) -> Result<Reply, ApiError> {
     }
     let permit = server.watches.clone().try_acquire_owned().map_err(|_| limits::too_many())?;
     Ok(watch::answer(watch::Watcher {
+        kind: kind.unwrap_or_else(|| collection.kind.clone()),
         collection,
         filter,
         form,
@@ -115,7 +117,7 @@ pub fn filter(call: &Call<'_>, options: &ListOptions) -> Result<Filter, ApiError
 }
 
 /// The collection of the call's kind.
-pub fn collection<'a>(call: &Call<'a>) -> Result<&'a Arc<Collection>, ApiError> {
+pub fn collection(call: &Call<'_>) -> Result<Arc<Collection>, ApiError> {
     call.server.cache.of(call.kind).ok_or_else(ApiError::no_such_path)
 }
 

@@ -4,6 +4,7 @@
 //! same as an absent one (`labelSelector: {}` selects everything), so only the fields known to be maps are treated so.
 //! Kubernetes: `apimachinery/pkg/api/equality`, and `omitempty` of the Go types.
 
+use crate::resources::Verbatim;
 use objects::quantity::Amount;
 use serde_json::{Map, Value};
 
@@ -28,13 +29,21 @@ const MAPS: &[&str] = &[
 /// Maps whose values are quantities.
 const QUANTITIES: &[&str] = &["limits", "requests", "capacity", "allocatable", "overhead", "hard", "used"];
 
-/// Takes away what Kubernetes does not write: nulls and empty lists, at any depth. `ControllerRevision.data` is
-/// somebody else's JSON and stays as it is (2.10.8).
-pub fn tidied(object: &mut Value) {
-    let opaque = object["kind"] == "ControllerRevision";
+/// Takes away what Kubernetes does not write: nulls and empty lists, at any depth. What is somebody else's JSON stays as
+/// it is (2.10.8).
+pub fn tidied(verbatim: Verbatim, object: &mut Value) {
     if let Value::Object(fields) = object {
-        fields.iter_mut().filter(|(name, _)| !(opaque && *name == "data")).for_each(|(_, value)| tidy(value));
-        fields.retain(|name, value| (opaque && name == "data") || !is_nothing(value));
+        let ours = |name: &str| !is_verbatim(verbatim, name);
+        fields.iter_mut().filter(|(name, _)| ours(name)).for_each(|(_, value)| tidy(value));
+        fields.retain(|name, value| !ours(name) || !is_nothing(value));
+    }
+}
+
+fn is_verbatim(verbatim: Verbatim, field: &str) -> bool {
+    match verbatim {
+        Verbatim::Nothing => false,
+        Verbatim::Field(name) => field == name,
+        Verbatim::AllButMetadata => field != "metadata",
     }
 }
 
@@ -53,9 +62,18 @@ fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
-/// Whether two objects mean the same, apart from `resourceVersion`.
+/// Whether two values mean the same, apart from `resourceVersion`.
 pub fn same(a: &Value, b: &Value) -> bool {
     same_values(a, b, "", "")
+}
+
+/// Whether a write changes nothing: as [`same`], but somebody else's JSON is compared to the letter.
+pub fn unchanged(verbatim: Verbatim, a: &Value, b: &Value) -> bool {
+    let (Value::Object(left), Value::Object(right)) = (a, b) else { return a == b };
+    let (exact, other): (Vec<&String>, Vec<&String>) =
+        left.keys().chain(right.keys()).partition(|name| is_verbatim(verbatim, name));
+    exact.into_iter().all(|name| left.get(name) == right.get(name))
+        && other.into_iter().all(|name| same_values(&a[name], &b[name], name, ""))
 }
 
 /// Whether two objects name the same managers.
@@ -133,12 +151,12 @@ mod tests {
     #[test]
     fn what_kubernetes_does_not_write_is_taken_away_but_not_out_of_revisions() {
         let mut object = json!({"spec": {"a": null, "b": [], "c": {}, "d": [{"e": null}]}});
-        tidied(&mut object);
+        tidied(Verbatim::Nothing, &mut object);
         assert_eq!(object, json!({"spec": {"c": {}, "d": [{}]}}));
         let revision =
             json!({"kind": "ControllerRevision", "data": {"metadata": {"creationTimestamp": null}, "x": []}});
         let mut kept = revision.clone();
-        tidied(&mut kept);
+        tidied(Verbatim::Field("data"), &mut kept);
         assert_eq!(kept, revision);
     }
 }

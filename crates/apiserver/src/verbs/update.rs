@@ -75,6 +75,9 @@ pub async fn patch(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, A
         return apply::apply(call, part, body).await;
     }
     let options = WriteOptions::parse(&call.request.query, "PatchOptions", call.header("user-agent"))?;
+    if call.kind.custom().is_some() && decode::media_type(content_type) == patch::STRATEGIC_PATCH {
+        return Err(ApiError::unsupported_media_type(patch::ACCEPTED_BY_CUSTOM));
+    }
     let patch = patch::Patch::parse(content_type, body)?;
     if call.request.query.has("force") {
         let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
@@ -152,10 +155,12 @@ pub async fn rewrite(
         if write.part == Part::Main {
             warnings.extend(admission::pod_security::warnings(server, kind, &new, Some(&old)).await?);
         }
+        warnings.extend(metadata::finalizer_warnings(&new, kind));
         let mut written = Written { object: new, code: 200, warnings: std::mem::take(&mut write.warnings) };
         written.warnings.append(&mut warnings);
         encode::set_revision(&mut written.object, revision);
-        let changed = !same::same(&written.object, &old) || !same::same_managers(&written.object, &old);
+        let changed = !same::unchanged(kind.traits.verbatim, &written.object, &old)
+            || !same::same_managers(&written.object, &old);
         if write.dry_run || !changed && !ending::is_over(kind, &written.object) {
             if !changed {
                 written.object = old;
@@ -213,7 +218,7 @@ async fn commit(call: &Call<'_>, object: &mut Value, revision: Revision) -> Resu
 
 /// Makes the new object what it may become: defaults, the part's own fields, rules, admission.
 fn settle(call: &Call<'_>, part: Part, new: &mut Value, old: &Value) -> Result<(), ApiError> {
-    let (kind, rules) = (call.kind, call.kind.rules);
+    let (kind, rules) = (call.kind, &call.kind.rules);
     let name = metadata::text(old, "name");
     let (given, stored) = (metadata::text(new, "uid").to_string(), metadata::text(old, "uid"));
     if !given.is_empty() && given != stored && call.request.method == http::Method::PUT {
@@ -235,8 +240,8 @@ fn settle(call: &Call<'_>, part: Part, new: &mut Value, old: &Value) -> Result<(
         Part::Status => rules.prepare_status(new, old),
         Part::Finalize | Part::Approval | Part::Own => {}
     }
-    same::tidied(new);
-    let mut errors = metadata::validate_update(new, old);
+    same::tidied(kind.traits.verbatim, new);
+    let mut errors = metadata::validate_update(new, old, kind);
     errors.extend(match part {
         Part::Main => rules.validate_update(new, old),
         Part::Status => rules.validate_status(new, old),

@@ -8,6 +8,8 @@ mod authority;
 mod bad_input;
 mod crowded;
 mod daemon_sets;
+mod defined;
+mod defined_versions;
 mod evictions;
 mod harness;
 mod limited;

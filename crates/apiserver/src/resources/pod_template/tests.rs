@@ -707,7 +707,7 @@ proptest! {
 }
 
 fn exercise(kind: &crate::resources::Kind, new: &Value, old: &Value) {
-    let rules = kind.rules;
+    let rules = &kind.rules;
     let mut object = new.clone();
     rules.default(&mut object);
     rules.prepare_create(&mut object);
