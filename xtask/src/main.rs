@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod bench;
+mod crash;
 mod packages;
 mod program;
 mod rules;
@@ -60,6 +61,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Kill the embedded store under load, cut its power, and check that no answered write is lost.
+    Crash {
+        /// How often.
+        #[arg(long, default_value_t = 1_000)]
+        rounds: u32,
+        /// Which moments.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Run simulated clusters: `--seeds N --minutes M`, or `--seed S` again.
     Sim {
         /// Passed on to the simulation; `--help` lists them.
@@ -85,6 +95,7 @@ fn run(command: Command) -> Result<()> {
         Command::Tidy { ratchet } => tidy::tidy(ratchet),
         Command::Rules { number, open } => rules::rules(number.as_deref(), open),
         Command::Bench { arguments } => bench::bench(&arguments),
+        Command::Crash { rounds, seed } => crash::crash(rounds, seed),
         Command::Sim { arguments } => sim::sim(&arguments),
     }
 }

@@ -1,6 +1,8 @@
 //! One file a subcommand: its flags, their turn into a [`crate::config`] value, and what it prints.
 
 pub mod agent;
+pub mod backup;
+pub mod check;
 pub mod controller;
 pub mod internal;
 pub mod node;

@@ -3,15 +3,18 @@
 //! Each function runs one process's components until `end` is ready or one of them fails; nothing is left running.
 
 mod backing;
+mod copying;
 mod nodes;
 pub mod sealing;
 mod trust;
 
+pub use copying::backup;
 pub use nodes::{agent, fleet};
 
 use crate::config;
 use anyhow::{Context as _, Result, bail};
 use apiserver::{ApiServer, User};
+use backing::Backing;
 use controllers::{Loop, LoopError, Loops, Signer, leader};
 use http::HeaderValue;
 use std::net::SocketAddr;
@@ -54,6 +57,12 @@ pub async fn server(
     let loops = run_loops(client, config.loops, settings, leaving.clone());
     tokio::pin!(loops);
     let mut loops_ended = false;
+    let copies = async {
+        match &store {
+            Backing::Embedded(sealed) => copying::serve(&data_dir, sealed.below.clone()).await,
+            Backing::Etcd(..) => std::future::pending().await,
+        }
+    };
     let mut serving = tokio::task::JoinSet::new();
     for listener in listeners {
         let closing = closing.clone().cancelled_owned();
@@ -72,6 +81,7 @@ pub async fn server(
         }
         () = trust.renew() => Ok(()),
         () = store.follow() => Ok(()),
+        () = copies => Ok(()),
         why = store.stopped() => Err(anyhow::anyhow!("the store cannot go on: {why}")),
     };
     leaving.cancel();

@@ -3,6 +3,7 @@
 //! Under the name `kubectl-everynode` on PATH it is a plugin: `kubectl everynode why ds/x`. Everything is the same but
 //! the name in its help.
 
+mod archive;
 mod audit_log;
 mod cli;
 mod compose;
@@ -53,6 +54,12 @@ enum Command {
     Token(cli::token::Flags),
     /// Give the Secrets on the disk a new encryption key; a running server goes on.
     RotateEncryptionKey(cli::rotate::Flags),
+    /// Write everything of a cluster into one file, while its server runs or not.
+    Backup(cli::backup::Backup),
+    /// Make a data folder of a backup.
+    Restore(cli::backup::Restore),
+    /// Tell whether the store of a data folder is whole. Changes nothing.
+    Check(cli::check::Flags),
     /// Write the images that need no registry (hello and pause) as one OCI archive to standard output.
     Images,
     /// Print the version, and the Kubernetes version that the server reports.
@@ -97,6 +104,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rollout(flags) => wait(cli::rollout::run(flags))?,
         Command::Token(flags) => cli::token::run(&flags)?,
         Command::RotateEncryptionKey(flags) => wait(cli::rotate::run(flags))?,
+        Command::Backup(flags) => wait(cli::backup::backup(flags))?,
+        Command::Restore(flags) => cli::backup::restore(&flags)?,
+        Command::Check(flags) => cli::check::run(&flags)?,
         Command::Images => std::io::stdout().write_all(&images::archive()?)?,
         Command::Version => {
             println!("everynode {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), objects::VERSION);

@@ -136,6 +136,16 @@ impl History {
         self.floor
     }
 
+    /// What stands at every key, in their order.
+    pub fn entries(&self) -> impl Iterator<Item = (&Arc<str>, &Version)> {
+        self.entries.iter()
+    }
+
+    /// The changes that watchers may still ask for, oldest first.
+    pub fn window(&self) -> impl Iterator<Item = &Change> {
+        self.window.iter().map(|recorded| &recorded.change)
+    }
+
     /// What stands at a key.
     pub fn get(&self, key: &str) -> Option<Entry> {
         self.entries.get_key_value(key).map(|(key, version)| entry(key, version))

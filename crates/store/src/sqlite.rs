@@ -17,12 +17,15 @@
 //!
 //! Why SQLite and not a log of our own: ecosystem note, section f.
 
+mod copy;
 mod file;
+mod lock;
 mod refusal;
 mod row;
 mod wal;
 mod writer;
 
+pub use copy::{AHEAD, copy, read, restore};
 pub use refusal::OpenError;
 
 use crate::history::{Intent, Limits, Write};
@@ -88,6 +91,13 @@ impl SqliteStore {
         let mut failure = self.failure.clone();
         let why = failure.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         why.unwrap_or_else(|| self.writer_ended())
+    }
+
+    /// Writes a copy of everything to the new file `to`, while the store goes on. Answers its revision. Blocks until it
+    /// is on the disk: call it where blocking is allowed.
+    pub fn backup(&self, to: &Path) -> Result<Revision, OpenError> {
+        let copy = self::copy::Copy::of(&self.reader.history());
+        copy.write(to).map(|()| copy.current())
     }
 
     async fn write(&self, key: &str, intent: Intent) -> Result<Revision> {

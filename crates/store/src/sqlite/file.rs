@@ -3,6 +3,7 @@
 //! See the invariants at the top of [`super`]; this file keeps 1, 4 and 5. Its format has a number
 //! ([`FORMAT`]): a program that does not know the number refuses the file and touches nothing.
 
+use super::lock::lock;
 use super::refusal::{OpenError, io_error, sqlite_error};
 use super::row::{Live, Row, checksum};
 use super::{Options, wal};
@@ -10,7 +11,7 @@ use crate::history::{Change, History};
 use crate::{EMPTY, Revision};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -90,12 +91,12 @@ pub(super) struct Database {
 
 /// The `state` row, where `sum` is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Tally {
-    current: Revision,
-    floor: Revision,
-    rows: i64,
+pub(super) struct Tally {
+    pub(super) current: Revision,
+    pub(super) floor: Revision,
+    pub(super) rows: i64,
     /// Of the rows' checksums.
-    sum: i64,
+    pub(super) sum: i64,
 }
 
 impl Tally {
@@ -210,9 +211,7 @@ impl Database {
                 }
                 tally.floor = gone.floor;
             }
-            transaction
-                .prepare_cached("UPDATE state SET current = ?, floor = ?, rows = ?, sum = ?")?
-                .execute(params![tally.current as i64, tally.floor as i64, tally.rows, tally.seal()])?;
+            seal(&transaction, &tally)?;
         }
         transaction.commit()?;
         Ok(tally)
@@ -224,6 +223,16 @@ impl Database {
         done.map_err(|error| self.failure(error))?;
         self.log_bytes = 0;
         Ok(())
+    }
+
+    /// SQLite's own check of every page and index; what [`open`] does is the quick one.
+    pub(super) fn check_fully(&self) -> Result<(), OpenError> {
+        let answer =
+            self.connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
+        match answer.map_err(|source| sqlite_error(&self.file, source))? {
+            fine if fine == "ok" => Ok(()),
+            what => Err(OpenError::Damaged { file: self.file.clone(), what }),
+        }
     }
 
     /// Touches the disk no more, not even when the connection is closed: after a failed flush the log in the
@@ -241,22 +250,12 @@ impl Database {
     }
 }
 
-/// Takes the lock of invariant 1, before anything is read.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let beside = with_suffix(path, "-lock");
-    let failed = |source| io_error(path, source);
-    let lock = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(beside)
-        .map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { file: path.into() }),
-        Err(TryLockError::Error(source)) => Err(io_error(path, source)),
-    }
+/// Writes the `state` row.
+pub(super) fn seal(connection: &Connection, tally: &Tally) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE state SET current = ?, floor = ?, rows = ?, sum = ?")?
+        .execute(params![tally.current as i64, tally.floor as i64, tally.rows, tally.seal()])
+        .map(drop)
 }
 
 /// Looks at the write-ahead log before SQLite does, which would cut it at the first damage without a word.
@@ -318,7 +317,7 @@ fn prepare(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     }
 }
 
-fn create(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "BEGIN; PRAGMA application_id = {APPLICATION}; {SCHEMA}
          INSERT INTO format VALUES ({FORMAT});
@@ -372,7 +371,7 @@ fn length(file: &Path) -> usize {
     std::fs::metadata(file).map_or(0, |file| file.len() as usize)
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -20,6 +20,12 @@ pub enum OpenError {
         /// The store's file.
         file: PathBuf,
     },
+    /// There is nothing.
+    #[error("{}: does not exist", file.display())]
+    NoFile {
+        /// The store's file.
+        file: PathBuf,
+    },
     /// We may not write there.
     #[error(
         "{}: no permission to read and write it: start as its owner, or choose another data folder",
@@ -92,6 +98,28 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+}
+
+impl OpenError {
+    /// The same about the file of which `copy` is a copy.
+    pub(super) fn about(mut self, copy: &Path, original: &Path) -> Self {
+        let (Self::Locked { file }
+        | Self::NoFolder { file }
+        | Self::NoFile { file }
+        | Self::Permission { file }
+        | Self::ReadOnly { file }
+        | Self::Foreign { file }
+        | Self::Format { file, .. }
+        | Self::Damaged { file, .. }
+        | Self::Full { file }
+        | Self::Io { file, .. }
+        | Self::Sqlite { file, .. }) = &mut self;
+        let suffix = file.as_os_str().to_string_lossy();
+        let suffix =
+            suffix.strip_prefix(&*copy.as_os_str().to_string_lossy()).unwrap_or_default().to_string();
+        *file = super::file::with_suffix(original, &suffix);
+        self
+    }
 }
 
 /// What the system says, as advice.

@@ -118,9 +118,12 @@ impl Writer {
     /// Decide all, flush once, show all, answer all.
     fn write(&mut self, writes: Vec<(Write, oneshot::Sender<Result<Revision>>)>) {
         let (changes, answers) = self.decide(writes);
+        passing("decided");
         match self.commit(&changes) {
             Ok(()) => {
+                passing("committed");
                 let forgotten = self.feed.apply(changes, Instant::now());
+                passing("visible");
                 self.discard(forgotten);
                 for (answer, decision) in answers {
                     let _ = answer.send(decision);
@@ -176,6 +179,7 @@ impl Writer {
     fn tidy_up(&mut self) {
         let pruned = self.garbage.len().min(PRUNE);
         if pruned > 0 {
+            passing("pruning");
             // A full disk: the rows stay until there is room. A broken one is remembered by `stop_for`.
             if let Err(error) = self.flush(&[], pruned) {
                 tracing::warn!(%error, "old revisions could not be pruned");
@@ -189,10 +193,12 @@ impl Writer {
         if self.failure().is_some() {
             return;
         }
+        passing("moving the log");
         if let Err(failure) = self.database.checkpoint() {
             let error = self.stop_for(failure);
             tracing::warn!(%error, "the log could not be moved into the file");
         }
+        passing("moved the log");
     }
 
     /// Remembers a failure that is final.
@@ -223,6 +229,11 @@ impl Writer {
     fn discard(&mut self, forgotten: Vec<Change>) {
         self.garbage.extend(forgotten.iter().map(Garbage::of));
     }
+}
+
+/// A point at which a crash is interesting: the crash test listens and dies here.
+fn passing(point: &'static str) {
+    tracing::trace!(point);
 }
 
 /// Why the thread woke.

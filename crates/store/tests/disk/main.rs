@@ -1,8 +1,11 @@
 //! The embedded store on a real disk: restarts, kills, damage, refusals. One binary, so that its tests can start
 //! it again as the process that gets killed.
 
+mod copies;
 mod crash;
 mod damage;
+mod points;
+mod power;
 mod refusal;
 mod restart;
 mod sealed;
