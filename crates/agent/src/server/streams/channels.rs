@@ -152,6 +152,8 @@ async fn inwards<S: AsyncRead + AsyncWrite + Unpin>(
         };
         let message = match message.transpose()? {
             Some(Message::Binary(message)) => message,
+            // Python's client sends input so; the first character is the channel all the same.
+            Some(Message::Text(message)) => Bytes::from(message),
             Some(Message::Close(_)) | None => return Ok(()),
             Some(_) => continue,
         };

@@ -77,12 +77,14 @@ fn event(stream: u32, text: &'static str, last: bool) -> Event {
 async fn input_its_end_and_sizes_reach_the_runtime_and_output_and_status_the_client() {
     let mut world = world().await;
     world.says(STDIN, b"hello").await;
+    world.client.send(Message::text("\0text")).await.unwrap();
     world.says(STDIN, b"").await;
     world.says(9, b"nothing there").await;
     world.says(RESIZE, br#"{"Width":80,"Height":24}"#).await;
     world.says(CLOSE, &[STDIN]).await;
     world.says(STDIN, b"too late").await;
     assert_eq!(world.heard().await, event(INPUT, "hello", false));
+    assert_eq!(world.heard().await, event(INPUT, "text", false));
     assert_eq!(world.heard().await, event(7, r#"{"Width":80,"Height":24}"#, false));
     assert_eq!(world.heard().await, event(INPUT, "", true));
     let long = "x".repeat(100_000);
