@@ -46,6 +46,9 @@ fn every_node_runs_one_and_a_rollout_goes_there_and_back() {
         kubectl.ok_with(&["apply", "-f", "-"], HELLO);
         rolled_out(kubectl);
         assert_eq!(pods(kubectl, ".spec.nodeName"), ["n1", "n2", "n3"]);
+        for command in [&["exec", "ds/hello", "--", "true"][..], &["port-forward", "ds/hello", ":8080"]] {
+            assert_says(&kubectl.fails(command), "is simulated: no process runs in its containers");
+        }
         let events = kubectl.ok(&["describe", "ds", "hello"]);
         assert_eq!(events.matches("daemonset-controller  Created pod: hello-").count(), 3, "{events}");
 

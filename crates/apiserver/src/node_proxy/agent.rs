@@ -49,9 +49,8 @@ impl Agent {
         let found = server.read(kind, "", node).await?;
         let (object, _) = found.ok_or_else(|| ApiError::not_found(crate::admission::resource(kind), node))?;
         let unavailable = |text: String| ApiError::plain(503, "ServiceUnavailable", text);
-        let address = address(&object).ok_or_else(|| {
-            unavailable(format!("node {node} has no InternalIP or no agent port in its status"))
-        })?;
+        let address =
+            address(&object).ok_or_else(|| unavailable(format!("node {node} {}", without_agent(&object))))?;
         let tls = server.config.agent_tls.clone().ok_or_else(|| {
             unavailable("this server has no certificate to speak to node agents with".to_string())
         })?;
@@ -102,6 +101,15 @@ fn address(node: &Value) -> Option<SocketAddr> {
     (port > 0).then(|| SocketAddr::new(ip, port))
 }
 
+/// Why a node has no agent that could be asked.
+fn without_agent(node: &Value) -> &'static str {
+    let runtime = node["status"]["nodeInfo"]["containerRuntimeVersion"].as_str().unwrap_or_default();
+    match runtime.starts_with("simulated://") {
+        true => "is simulated: no process runs in its containers",
+        false => "has no InternalIP or no agent port in its status",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +121,8 @@ mod tests {
             {"type": "InternalIP", "address": "10.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}}});
         assert_eq!(address(&node), Some("10.0.0.1:10250".parse().unwrap()));
         assert_eq!(address(&json!({})), None);
+        assert_eq!(without_agent(&json!({})), "has no InternalIP or no agent port in its status");
+        let simulated = json!({"status": {"nodeInfo": {"containerRuntimeVersion": "simulated://0.1.0"}}});
+        assert_eq!(without_agent(&simulated), "is simulated: no process runs in its containers");
     }
 }
