@@ -21,7 +21,18 @@ pub enum Scope<'a> {
 
 /// Every broken rule. `old` is what stood there before an update.
 pub fn check(value: &Value, old: Option<&Value>, schema: &Schema, scope: Scope<'_>) -> Vec<Finding> {
-    let mut checker = Checker { left: MAX_STEPS };
+    check_within(&mut { MAX_STEPS }, value, old, schema, scope)
+}
+
+/// The same, with these many steps.
+pub(crate) fn check_within(
+    left: &mut usize,
+    value: &Value,
+    old: Option<&Value>,
+    schema: &Schema,
+    scope: Scope<'_>,
+) -> Vec<Finding> {
+    let mut checker = Checker { left: *left };
     let mut found = checker.node(value, old, schema, &Path::Root).found;
     found.truncate(MAX_FINDINGS);
     let before = old.map(|old| lists::check(old, schema)).unwrap_or_default();
@@ -31,6 +42,7 @@ pub fn check(value: &Value, old: Option<&Value>, schema: &Schema, scope: Scope<'
     if checker.left == 0 {
         found = vec![Finding::forbidden("<nil>", "the object is too large to be checked against its schema")];
     }
+    *left = checker.left;
     found.into_iter().map(|finding| placed(finding, scope)).collect()
 }
 

@@ -8,7 +8,7 @@ use crate::finding::Finding;
 use crate::format::Format;
 use crate::path::Path;
 use crate::schema::{Additional, Bound, Conditions, ListType, Range, Schema, Type};
-use crate::{MAX_NODES, MAX_PATTERN_BYTES, rules};
+use crate::{MAX_FINDINGS, MAX_NODES, MAX_PATTERN_BYTES, MAX_STEPS, rules};
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
@@ -21,8 +21,9 @@ pub fn read(schema: &Value, at: &Path<'_>) -> Result<Schema, Vec<Finding>> {
     let read = reader.node(schema, at, Level::Root, Nesting::Structure);
     if reader.found.is_empty() {
         rules::complete(&read, at, &mut reader.found);
-        rules::defaults(&read, at, &mut reader.found);
+        rules::defaults(&read, at, &mut { MAX_STEPS }, &mut reader.found);
     }
+    reader.found.truncate(MAX_FINDINGS);
     if reader.found.is_empty() { Ok(read) } else { Err(reader.found) }
 }
 
@@ -57,6 +58,9 @@ impl Reader {
             self.found.push(Finding::invalid(at, value.clone(), "must be a schema object"));
             return Schema::default();
         };
+        if self.found.len() >= MAX_FINDINGS {
+            return Schema::default();
+        }
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             if self.nodes == MAX_NODES + 1 {

@@ -3,7 +3,8 @@
 //! Called by [`crate::read`] for each node with its JSON, because some rules are about what stands there and not about what
 //! it means. Kubernetes: `apiserver/schema/validation.go`, `complete.go`, `defaulting/validation.go`.
 
-use crate::check::{Scope, check};
+use crate::MAX_FINDINGS;
+use crate::check::{Scope, check_within};
 use crate::finding::Finding;
 use crate::path::Path;
 use crate::prune::prune_part;
@@ -279,6 +280,9 @@ pub(crate) fn condition(
 
 /// Every field that a condition speaks of has a structure.
 pub(crate) fn complete(schema: &Schema, at: &Path<'_>, found: &mut Vec<Finding>) {
+    if found.len() >= MAX_FINDINGS {
+        return;
+    }
     nested(schema, schema, at, at, found);
     let properties = at.field("properties");
     for (name, property) in &schema.properties {
@@ -326,26 +330,29 @@ fn covered(condition: &Schema, structure: &Schema, at: &Path<'_>, from: &Path<'_
     }
 }
 
-/// Defaults are what the schema allows.
-pub(crate) fn defaults(schema: &Schema, at: &Path<'_>, found: &mut Vec<Finding>) {
+/// Defaults are what the schema allows. All of them together may cost `left` steps.
+pub(crate) fn defaults(schema: &Schema, at: &Path<'_>, left: &mut usize, found: &mut Vec<Finding>) {
+    if found.len() >= MAX_FINDINGS {
+        return;
+    }
     if let Some(default) = &schema.default {
         let path = at.field("default");
         let mut pruned = default.clone();
         if !prune_part(&mut pruned, schema).is_empty() {
             found.push(Finding::invalid(path, default.clone(), "must not have unknown fields"));
         } else {
-            found.extend(check(default, None, schema, Scope::Part(&path.to_string())));
+            found.extend(check_within(left, default, None, schema, Scope::Part(&path.to_string())));
         }
     }
     let properties = at.field("properties");
     for (name, property) in &schema.properties {
-        defaults(property, &properties.key(name), found);
+        defaults(property, &properties.key(name), left, found);
     }
     if let Some(items) = &schema.items {
-        defaults(items, &at.field("items"), found);
+        defaults(items, &at.field("items"), left, found);
     }
     if let Additional::Of(values) = &schema.additional {
-        defaults(values, &at.field("additionalProperties"), found);
+        defaults(values, &at.field("additionalProperties"), left, found);
     }
 }
 
