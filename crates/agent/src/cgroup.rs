@@ -26,18 +26,26 @@ pub struct Usage {
     pub memory: u64,
     /// Processes and threads.
     pub processes: u64,
+    /// Nanoseconds of processor time since it was made.
+    pub processor: u64,
 }
 
 /// What the cgroup counts; what cannot be read is nothing.
 #[must_use]
 pub fn usage(cgroup: &str) -> Usage {
-    let mut usage = Usage::default();
-    for tree in trees(Path::new(ROOT)) {
-        let found = usage_in(&tree.join(cgroup.trim_start_matches('/')));
-        usage.memory = usage.memory.max(found.memory);
-        usage.processes = usage.processes.max(found.processes);
-    }
-    usage
+    usage_of(cgroup).unwrap_or_default()
+}
+
+/// The same; none for a cgroup that does not exist.
+#[must_use]
+pub fn usage_of(cgroup: &str) -> Option<Usage> {
+    let folders = trees(Path::new(ROOT)).into_iter().map(|tree| tree.join(cgroup.trim_start_matches('/')));
+    let found = folders.filter(|folder| folder.is_dir()).map(|folder| usage_in(&folder));
+    found.reduce(|one, other| Usage {
+        memory: one.memory.max(other.memory),
+        processes: one.processes.max(other.processes),
+        processor: one.processor.max(other.processor),
+    })
 }
 
 /// The file names of v2, and of v1 in whose trees only one of each exists.
@@ -52,7 +60,15 @@ fn usage_in(folder: &Path) -> Usage {
     let used = number("memory.current").or_else(|| number("memory.usage_in_bytes")).unwrap_or_default();
     // `total_` in v1, where the file of the pod has both.
     let reclaimable = cached("inactive_file ").max(cached("total_inactive_file "));
-    Usage { memory: used.saturating_sub(reclaimable), processes: number("pids.current").unwrap_or_default() }
+    // v2 counts microseconds, v1 nanoseconds.
+    let of_v2 =
+        || read("cpu.stat").lines().find_map(|line| line.strip_prefix("usage_usec ")?.trim().parse().ok());
+    let processor = number("cpuacct.usage").or_else(|| of_v2().map(|micro: u64| micro.saturating_mul(1000)));
+    Usage {
+        memory: used.saturating_sub(reclaimable),
+        processes: number("pids.current").unwrap_or_default(),
+        processor: processor.unwrap_or_default(),
+    }
 }
 
 fn trees(root: &Path) -> Vec<PathBuf> {
@@ -77,12 +93,12 @@ fn remove_tree(folder: &Path) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    fn check(files: &[(&str, &str)], memory: u64, processes: u64) {
+    fn check(files: &[(&str, &str)], memory: u64, processes: u64, processor: u64) {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        assert_eq!(usage_in(folder.path()), Usage { memory, processes }, "{files:?}");
+        assert_eq!(usage_in(folder.path()), Usage { memory, processes, processor }, "{files:?}");
     }
 
     #[test]
@@ -91,11 +107,13 @@ mod tests {
             ("memory.current", "1000\n"),
             ("memory.stat", "anon 5\ninactive_file 300\n"),
             ("pids.current", "7\n"),
+            ("cpu.stat", "usage_usec 5000\nuser_usec 4000\n"),
         ];
-        check(&v2, 700, 7);
+        check(&v2, 700, 7, 5_000_000);
         let stat = "inactive_file 10\ntotal_inactive_file 400\n";
-        check(&[("memory.usage_in_bytes", "1000\n"), ("memory.stat", stat)], 600, 0);
-        check(&[("pids.current", "max\n")], 0, 0);
-        check(&[], 0, 0);
+        check(&[("memory.usage_in_bytes", "1000\n"), ("memory.stat", stat)], 600, 0, 0);
+        check(&[("cpuacct.usage", "123\n"), ("cpu.stat", "nr_periods 0\n")], 0, 0, 123);
+        check(&[("pids.current", "max\n")], 0, 0, 0);
+        check(&[], 0, 0, 0);
     }
 }

@@ -46,6 +46,7 @@ mod resources;
 mod rotate;
 mod sandbox;
 mod sources;
+mod usage;
 mod worker;
 
 pub use api_address::ApiAddress;

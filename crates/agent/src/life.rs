@@ -4,7 +4,9 @@ use crate::act::Shared;
 use crate::register::{self, Machine};
 use crate::runtime::Version;
 use crate::sources::Sources;
-use crate::{Config, Shutdown, events, heartbeat, node_watch, pods, relist, rotate, server, static_pods};
+use crate::{
+    Config, Shutdown, events, heartbeat, node_watch, pods, relist, rotate, server, static_pods, usage,
+};
 use k8s_openapi::api::core::v1::Node;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -137,6 +139,8 @@ async fn serve(
             directory: directory.clone(),
             runtime: config.runtime.clone(),
             streams: server::streams::Streams::new(shutdown.clone()),
+            meter: usage::Meter::new(config.clone()),
+            node_name: config.node_name.clone(),
         };
         tasks.spawn("log server", server::serve(logs, listener, server.tls.clone(), shutdown.clone()));
     }

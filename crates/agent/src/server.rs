@@ -1,12 +1,14 @@
 //! What the API server asks a node for over HTTPS: logs, and the pods that run here.
 //!
 //! `GET /containerLogs/<namespace>/<pod>/<container>?follow&previous&tailLines&sinceSeconds&sinceTime&timestamps&limitBytes`,
-//! `GET /pods`, `GET /healthz`, and streams: `/exec` and `/attach/<namespace>/<pod>/<container>`, `/portForward/<namespace>/<pod>`
-//! ([`streams`]). TLS demands a client certificate of the cluster's CA, and only the API server's is enough: [`Peer`].
+//! `GET /pods`, `GET /metrics/resource` and `/stats/summary` ([`resources`]), `GET /healthz`, and streams: `/exec` and
+//! `/attach/<namespace>/<pod>/<container>`, `/portForward/<namespace>/<pod>` ([`streams`]). TLS demands a client
+//! certificate of the cluster's CA, and only the API server's is enough: [`Peer`].
 //!
 //! Kubernetes: pkg/kubelet/server/server.go, kubelet_pods.go `validateContainerLogStatus`.
 
 mod follow;
+mod resources;
 pub(crate) mod streams;
 
 use crate::Shutdown;
@@ -47,6 +49,8 @@ pub struct Logs {
     pub(crate) directory: Directory,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) streams: streams::Streams,
+    pub(crate) meter: crate::usage::Meter,
+    pub(crate) node_name: String,
 }
 
 type Body = BoxBody<Bytes, io::Error>;
@@ -173,6 +177,14 @@ async fn route(logs: &Logs, request: Request<Incoming>) -> Result<Response<Body>
     match path.as_slice() {
         ["healthz"] => Ok(Response::new(whole("ok"))),
         ["pods"] => Ok(pods(logs)),
+        ["metrics", "resource"] => {
+            let measured = logs.meter.measure(&logs.directory).await;
+            Ok(typed("text/plain; version=0.0.4; charset=utf-8", resources::text(&measured)))
+        }
+        ["stats", "summary"] => {
+            let measured = logs.meter.measure(&logs.directory).await;
+            Ok(typed("application/json", resources::summary(&logs.node_name, &measured).to_string()))
+        }
         ["containerLogs", namespace, pod, container] => {
             let query = query.into_iter().collect();
             let bad =
@@ -190,9 +202,12 @@ fn pods(logs: &Logs) -> Response<Body> {
         Pod { status: Some(status), ..(*entry.pod).clone() }
     });
     let list = List::<Pod> { items: items.collect(), ..List::default() };
-    let mut response = Response::new(whole(serde_json::to_vec(&list).unwrap_or_default()));
-    let json = http::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    typed("application/json", serde_json::to_vec(&list).unwrap_or_default())
+}
+
+fn typed(media: &'static str, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(whole(text));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(media));
     response
 }
 

@@ -17,7 +17,7 @@ use crate::resources::KindRef;
 use crate::service_accounts::check::NoUser;
 use crate::service_accounts::discovery as issuer;
 use crate::verbs::{self, Call};
-use crate::{ApiServer, Inner, bearer, discovery, health, impersonation, openapi, reviews};
+use crate::{ApiServer, Inner, bearer, discovery, health, impersonation, openapi, resources, reviews, usage};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::request::Parts;
@@ -188,6 +188,9 @@ where
     let body = read_body(body).await?;
     if reviews::is_review(&kind) {
         return reviews::answer(&call, &body).await;
+    }
+    if call.kind.group == resources::metrics::GROUP {
+        return usage::answer(&call).await;
     }
     let reply = verbs::answer(&call, body).await;
     match kind.custom().and_then(|custom| custom.deprecation.clone()) {

@@ -44,6 +44,7 @@ pub mod schema;
 mod serve;
 pub mod service_accounts;
 mod upkeep;
+mod usage;
 mod verbs;
 mod watch;
 
@@ -141,6 +142,8 @@ pub(crate) struct Inner {
     background: Mutex<Option<JoinHandle<String>>>,
     /// Roles and bindings as they were last read.
     rights: Mutex<rights::Read>,
+    /// What nodes have said lately of what they use.
+    usage: usage::Known,
 }
 
 impl ApiServer {
@@ -159,6 +162,7 @@ impl ApiServer {
             charging: tokio::sync::Mutex::new(()),
             background: Mutex::new(None),
             rights: Mutex::default(),
+            usage: usage::Known::default(),
         });
         let task = tokio::spawn(upkeep::run(inner.clone()));
         *inner.background.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);

@@ -12,11 +12,14 @@ use crate::options::Query;
 use crate::reply::{self, BodyError, Reply};
 use crate::verbs::Call;
 use agent::{Agent, Answer};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt as _, BodyStream, Empty, StreamBody};
 use serde_json::Value;
+
+/// A summary of 250 pods with 8 containers each has less than half of it.
+const SUMMARY_MAX: usize = 2 * 1024 * 1024;
 
 /// GET `pods/NAME/log`.
 pub async fn logs(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -35,6 +38,21 @@ pub async fn node(call: &Call<'_>) -> Result<Reply, ApiError> {
     // The rest was decoded for routing; a blank or control character would end the request line.
     let rest: String = call.target.rest.chars().filter(|c| !c.is_control() && *c != ' ').collect();
     pass(call.server, &call.target.name, &format!("/{rest}"), None).await
+}
+
+/// What a node's agent says of what is used there: kubelet's summary, as JSON.
+pub async fn summary(server: &Inner, node: &str) -> Result<Bytes, ApiError> {
+    let reply = pass(server, node, "/stats/summary?only_cpu_and_memory=true", None).await?;
+    let mut body = reply.into_body();
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::internal(format!("node {node}: {error}")))?;
+        bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
+        if bytes.len() > SUMMARY_MAX {
+            return Err(ApiError::internal(format!("node {node}: more than {SUMMARY_MAX} bytes")));
+        }
+    }
+    Ok(bytes.freeze())
 }
 
 /// The agent's path for a log request, or what is wrong with the request.

@@ -26,6 +26,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("discovery.k8s.io", "discovery"),
     ("events.k8s.io", "events"),
     ("meta.k8s.io", "meta"),
+    ("metrics.k8s.io", "metrics"),
     ("networking.k8s.io", "networking"),
     ("node.k8s.io", "node"),
     ("policy", "policy"),
@@ -216,6 +217,7 @@ impl Type {
             None if self.name.starts_with("apiextensions.") => {
                 format!("io.k8s.apiextensions-apiserver.pkg.apis.{}", self.name)
             }
+            None if self.name.starts_with("metrics.") => format!("io.k8s.metrics.pkg.apis.{}", self.name),
             None => format!("io.k8s.api.{}", self.name),
         }
     }

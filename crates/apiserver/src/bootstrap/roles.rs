@@ -70,6 +70,8 @@ const VIEW: &[Rule] = &[
         READ,
     ),
     (DISCOVERY, &["endpointslices"], READ),
+    // `system:aggregated-metrics-reader` of metrics-server.
+    (&["metrics.k8s.io"], &["nodes", "pods"], &["get", "list"]),
     (
         APPS,
         &[

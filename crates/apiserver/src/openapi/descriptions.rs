@@ -11,7 +11,7 @@ use k8s_openapi::api::{
     policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
+use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1 as meta};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
@@ -22,8 +22,10 @@ pub(super) fn definitions<'a>(kinds: impl Iterator<Item = Gvk<'a>>) -> Map<Strin
     let mut generator = SchemaGenerator::new(settings);
     let _ = generator.subschema_for::<meta::DeleteOptions>();
     let _ = generator.subschema_for::<meta::ListMeta>();
+    let _ = generator.subschema_for::<meta::ObjectMeta>();
     let _ = generator.subschema_for::<meta::Patch>();
     let _ = generator.subschema_for::<meta::Status>();
+    let _ = generator.subschema_for::<Quantity>();
     for gvk in kinds {
         add(gvk, &mut generator);
     }

@@ -5,7 +5,7 @@
 
 use super::{defined, descriptions, extension};
 use crate::resources::Kind;
-use crate::schema::{Container, Field, Granularity, Gvk, Strategy, Type, schema};
+use crate::schema::{Base, Container, Field, Granularity, Gvk, Strategy, Type, schema};
 use serde_json::{Map, Value, json};
 
 /// The name of a schema of `meta/v1`.
@@ -32,6 +32,9 @@ pub(super) fn of(kinds: &[&Kind]) -> Map<String, Value> {
         kinds.iter().flat_map(|kind| kind.subresources.iter().map(|sub| kind.of_subresource(sub)));
     let all: Vec<Gvk<'_>> = kinds.iter().map(|kind| Gvk::from(*kind)).chain(subresources).collect();
     let mut schemas = descriptions::definitions(all.iter().copied());
+    for gvk in kinds.iter().map(|kind| Gvk::from(*kind)) {
+        undescribed(gvk, &mut schemas);
+    }
     for ty in schema().types() {
         if let Some(Value::Object(definition)) = schemas.get_mut(&ty.openapi_name()) {
             decorate(definition, ty);
@@ -56,6 +59,52 @@ pub(super) fn of(kinds: &[&Kind]) -> Map<String, Value> {
     }
     mark_options(&mut schemas, kinds);
     schemas
+}
+
+/// Schemas that k8s-openapi does not have (metrics): from the table alone, with what the names say.
+fn undescribed(gvk: Gvk<'_>, schemas: &mut Map<String, Value>) {
+    let mut open: Vec<&Type> = schema().kind(gvk).into_iter().collect();
+    while let Some(ty) = open.pop() {
+        let name = ty.openapi_name();
+        if schemas.contains_key(&name) {
+            continue;
+        }
+        let fields = ty.fields.iter().map(|field| (field.name.to_string(), of_field(field)));
+        let required = ty.fields.iter().filter(|field| !field.omit_empty).map(|field| json!(field.name));
+        let definition = json!({ "description": format!("{} tells what is used.", ty.short_name()),
+            "type": "object", "properties": fields.collect::<Map<_, _>>(), "required": required.collect::<Value>() });
+        schemas.insert(name, definition);
+        open.extend(ty.fields.iter().filter_map(|field| match field.shape.base {
+            Base::Struct(id) => Some(schema().get(id)),
+            _ => None,
+        }));
+    }
+}
+
+fn of_field(field: &Field) -> Value {
+    let of_base = match field.shape.base {
+        Base::Struct(id) => reference(&schema().get(id).openapi_name()),
+        Base::Quantity => reference("io.k8s.apimachinery.pkg.api.resource.Quantity"),
+        Base::Time => reference(&meta("Time")),
+        Base::Int32 | Base::Int64 => json!({ "type": "integer" }),
+        Base::Bool => json!({ "type": "boolean" }),
+        _ => json!({ "type": "string" }),
+    };
+    let description = format!("The {} of what is measured.", field.name);
+    match field.shape.container {
+        Container::List => json!({ "type": "array", "items": of_base, "description": description }),
+        Container::Map => {
+            json!({ "type": "object", "additionalProperties": of_base, "description": description })
+        }
+        Container::One if of_base.get("$ref").is_some() => {
+            json!({ "allOf": [of_base], "description": description })
+        }
+        Container::One => {
+            let mut property = of_base;
+            property["description"] = description.into();
+            property
+        }
+    }
 }
 
 impl Kind {

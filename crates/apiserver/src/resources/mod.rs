@@ -18,6 +18,7 @@ pub mod fields;
 pub mod labels;
 pub mod leases;
 pub mod limitranges;
+pub mod metrics;
 pub mod namespaces;
 pub mod nodes;
 pub mod pod_template;
@@ -69,6 +70,8 @@ pub static KINDS: &[Kind] = &[
     access::ROLE_BINDINGS,
     access::ROLES,
     priorityclasses::KIND,
+    metrics::NODES,
+    metrics::PODS,
 ];
 
 /// The kind behind `/apis/<group>/<version>/…/<plural>`.
@@ -360,7 +363,9 @@ mod tests {
             assert!(seen.insert((kind.group, kind.version, kind.plural)), "{}", kind.kind);
             let found = find(kind.group, kind.version, kind.plural).map(|found| found.kind);
             assert_eq!(found, Some(kind.kind));
-            assert!(!kind.kind.is_empty() && !kind.singular.is_empty(), "{}", kind.plural);
+            // Kubernetes' metrics have no singular, as `nodes` and `pods` are others' names.
+            let singular = !kind.singular.is_empty() || kind.group == metrics::GROUP;
+            assert!(!kind.kind.is_empty() && singular, "{}", kind.plural);
         }
         assert!(find("apps", "v1", "deployments").is_none());
     }
@@ -368,7 +373,8 @@ mod tests {
     #[test]
     fn short_names_are_nobody_elses() {
         let mut seen = BTreeSet::new();
-        for name in KINDS.iter().flat_map(|kind| kind.short_names.iter().chain([&kind.plural])) {
+        let own = KINDS.iter().filter(|kind| kind.group != metrics::GROUP);
+        for name in own.flat_map(|kind| kind.short_names.iter().chain([&kind.plural])) {
             assert!(seen.insert(name), "{name}");
         }
     }

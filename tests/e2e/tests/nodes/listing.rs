@@ -1,7 +1,7 @@
 //! What `get`, `describe`, `logs` and `curl` show.
 
 use crate::{LIMIT, check};
-use e2e::{eventually, eventually_equal};
+use e2e::{Kubectl, assert_says, eventually, eventually_equal};
 use std::process::Command;
 
 #[test]
@@ -25,7 +25,35 @@ fn nodes_say_what_they_are() {
         for expected in ["MemoryPressure", "Taints:", "Capacity:", "Allocatable:", "hello-", "NodeReady"] {
             assert!(described.contains(expected), "no {expected} in\n{described}");
         }
+        tops(&world.kubectl);
     });
+}
+
+/// `kubectl top` shows what the agents measure when they are asked.
+fn tops(kubectl: &Kubectl) {
+    let amount =
+        |word: &str, unit: &str| word.strip_suffix(unit).and_then(|number| number.parse::<u64>().ok());
+    let nodes = kubectl.ok(&["top", "node", "--no-headers"]);
+    assert_eq!(nodes.lines().count(), 3, "{nodes}");
+    for line in nodes.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert!(amount(words[1], "m") > Some(0) && amount(words[3], "Mi") > Some(0), "{line}");
+    }
+    eventually("every container has its numbers", LIMIT, || {
+        let answer = kubectl.run(&["top", "pod", "--containers", "-l", "app=hello", "--no-headers"]);
+        let rows = answer.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let good = rows.filter(|row| {
+            matches!(row.as_slice(), [pod, "hello", cpu, memory]
+                if pod.starts_with("hello-") && amount(cpu, "m").is_some() && amount(memory, "Mi").is_some())
+        });
+        anyhow::ensure!(good.count() == 3, "{}{}", answer.stdout, answer.stderr);
+        Ok(())
+    });
+    let text = kubectl.ok(&["get", "--raw", "/api/v1/nodes/n1/proxy/metrics/resource"]);
+    assert_says(
+        &text,
+        "container_cpu_usage_seconds_total{container=\"hello\",namespace=\"default\",pod=\"hello-",
+    );
 }
 
 #[test]
