@@ -40,7 +40,10 @@ const TESTS: &[Package] = &[
     Package { name: "curl", shows: Shows::Program("curl") },
     Package { name: "docker-registry", shows: Shows::Program("docker-registry") },
     Package { name: "etcd-server", shows: Shows::Program("etcd") },
+    Package { name: "nodejs", shows: Shows::Program("node") },
+    Package { name: "npm", shows: Shows::Program("npm") },
     Package { name: "procps", shows: Shows::Program("ps") },
+    Package { name: "python3-pip", shows: Shows::Program("pip") },
 ];
 
 /// Installs what `cargo xtask up` needs and says which. Without root or apt-get it says what to install and

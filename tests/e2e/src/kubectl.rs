@@ -63,17 +63,31 @@ pub struct Kubectl {
     path: PathBuf,
     kubeconfig: PathBuf,
     cache: PathBuf,
+    namespace: Option<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Kubectl {
     /// A kubectl whose discovery cache lies in `cache`.
     pub fn new(path: PathBuf, kubeconfig: PathBuf, cache: PathBuf) -> Self {
-        Self { path, kubeconfig, cache }
+        Self { path, kubeconfig, cache, namespace: None, environment: Vec::new() }
     }
 
     /// The same kubectl with other credentials.
     pub fn with_kubeconfig(&self, kubeconfig: PathBuf) -> Self {
         Self { kubeconfig, ..self.clone() }
+    }
+
+    /// The same kubectl, which looks into this namespace.
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: Some(namespace.into()), ..self.clone() }
+    }
+
+    /// The same kubectl with one more variable in its environment.
+    pub fn with_environment(&self, name: &str, value: impl ToString) -> Self {
+        let mut other = self.clone();
+        other.environment.push((name.into(), value.to_string()));
+        other
     }
 
     /// Runs a plugin from this folder: `kubectl NAME …`. kubectl takes no flags of its own before the name, so the plugin
@@ -91,7 +105,9 @@ impl Kubectl {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
-        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--cache-dir").arg(&self.cache).args(arguments);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--cache-dir").arg(&self.cache);
+        command.args(self.namespace.iter().flat_map(|namespace| ["--namespace", namespace]));
+        command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
