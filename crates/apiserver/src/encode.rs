@@ -7,8 +7,10 @@
 use crate::custom::{Custom, Sending};
 use crate::resources::Kind;
 use bytes::{BufMut, Bytes, BytesMut};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::fmt;
 use store::Revision;
 
 /// Where all objects lie.
@@ -158,6 +160,54 @@ pub fn value(stored: &[u8], revision: Revision) -> serde_json::Result<Value> {
     Ok(value)
 }
 
+/// A stored object as a value, without revision and `managedFields`: these are half of many objects, and a reader who only
+/// wants to know what the object is need not wait for them.
+pub fn plain(stored: &[u8]) -> serde_json::Result<Value> {
+    let mut reader = serde_json::Deserializer::from_slice(stored);
+    let value = Part::Object.deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(value)
+}
+
+/// What [`plain`] reads.
+#[derive(Clone, Copy)]
+enum Part {
+    Object,
+    Metadata,
+}
+
+impl<'de> DeserializeSeed<'de> for Part {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Part {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut read = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            let value = match (self, name.as_str()) {
+                (Self::Metadata, "managedFields") => {
+                    fields.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                (Self::Object, "metadata") => fields.next_value_seed(Self::Metadata)?,
+                _ => fields.next_value()?,
+            };
+            read.insert(name, value);
+        }
+        Ok(Value::Object(read))
+    }
+}
+
 /// Writes the revision into an object that is about to be sent.
 pub fn set_revision(object: &mut Value, revision: Revision) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -198,6 +248,17 @@ mod tests {
         for kind in crate::resources::KINDS {
             assert_eq!(head_length(kind), head(kind).len(), "{}", kind.kind);
         }
+    }
+
+    #[test]
+    fn a_plain_object_is_the_object_without_its_managed_fields() {
+        let kind = find("", "v1", "configmaps").unwrap();
+        let mut object = json!({"kind": "ConfigMap", "apiVersion": "v1", "data": {"managedFields": "mine"},
+            "metadata": {"name": "x", "labels": {"a": "b"}, "managedFields": [{"manager": "m"}]}});
+        let stored = stored(kind, &object);
+        object["metadata"].as_object_mut().unwrap().remove("managedFields");
+        assert_eq!(plain(&stored).unwrap(), object);
+        assert!(plain(b"[]").is_err() && plain(b"{}x").is_err());
     }
 
     #[test]

@@ -233,10 +233,15 @@ fn definitions(kind: &Kind) -> Value {
 }
 
 fn row_of(kind: &Kind, item: &Item, revision: Revision, include: Include) -> String {
-    let mut object = item.object().unwrap_or_default();
-    if let Some(custom) = kind.custom() {
-        custom.open(&mut object);
-    }
+    let object = match kind.custom() {
+        None => encode::plain(&item.value).unwrap_or_default(),
+        // Its columns may show any field.
+        Some(custom) => {
+            let mut object = item.object().unwrap_or_default();
+            custom.open(&mut object);
+            object
+        }
+    };
     let mut carried = BytesMut::new();
     match include {
         Include::None => carried.put_slice(b"null"),

@@ -48,7 +48,11 @@ impl Item {
         value: Bytes,
         now: Option<jiff::Timestamp>,
     ) -> Result<Self, serde_json::Error> {
-        let mut object: Value = serde_json::from_slice(&value)?;
+        // What is of another version is stored anew below, and so is needed whole.
+        let mut object: Value = match kind.custom() {
+            None => encode::plain(&value)?,
+            Some(_) => serde_json::from_slice(&value)?,
+        };
         let (mut paths, mut value) = (kind.rules.selectable_fields(), value);
         if let Some(custom) = kind.custom() {
             paths = custom.indexed();
