@@ -39,6 +39,7 @@ const TESTS: &[Package] = &[
     Package { name: "busybox-static", shows: Shows::Program("busybox") },
     Package { name: "curl", shows: Shows::Program("curl") },
     Package { name: "docker-registry", shows: Shows::Program("docker-registry") },
+    Package { name: "etcd-client", shows: Shows::Program("etcdctl") },
     Package { name: "etcd-server", shows: Shows::Program("etcd") },
     Package { name: "nodejs", shows: Shows::Program("node") },
     Package { name: "npm", shows: Shows::Program("npm") },

@@ -5,3 +5,4 @@
 mod cluster;
 mod conforms;
 mod faults;
+mod secured;
