@@ -47,7 +47,7 @@ fn looks_around(kubectl: &Kubectl) {
     let top = kubectl.fails(&["top", "node"]);
     assert_says(
         &top,
-        "Warning: no metrics of node n1: node n1 has no InternalIP or no agent port in its status",
+        "Warning: no metrics of node n1: node n1 is simulated: no process runs in its containers",
     );
     assert_says(&top, "error: metrics not available yet");
 }
