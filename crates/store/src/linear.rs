@@ -88,7 +88,8 @@ pub enum Violation {
 pub fn check(calls: &[Call]) -> Result<(), Violation> {
     let revisions = revisions(calls)?;
     let calls = worth_a_place(calls, &revisions);
-    Search { calls: &calls, revisions: &revisions, tried: BTreeSet::new(), best: (0, Vec::new()) }.run()
+    let read = revisions.values().copied().collect();
+    Search { calls: &calls, revisions: &revisions, read, tried: BTreeSet::new(), best: (0, Vec::new()) }.run()
 }
 
 /// The revision of every value, as far as anybody saw it.
@@ -144,7 +145,24 @@ impl Ask {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct State {
     value: Option<Value>,
+    /// Of the value. None for one of a lost answer, until somebody has named it without reading the value.
+    revision: Option<Revision>,
     last: Revision,
+}
+
+impl State {
+    const NOTHING: Self = Self { value: None, revision: None, last: 0 };
+
+    /// The same, with this as the value's revision; none when it has another one.
+    fn at(self, revision: Revision, read: &BTreeSet<Revision>) -> Option<Self> {
+        match (self.value, self.revision) {
+            (Some(_), Some(known)) => (known == revision).then_some(self),
+            (Some(_), None) if !read.contains(&revision) && revision >= self.last => {
+                Some(Self { revision: Some(revision), last: revision, ..self })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Which calls have their place already.
@@ -153,6 +171,8 @@ type Placed = Vec<u64>;
 struct Search<'a> {
     calls: &'a [Call],
     revisions: &'a BTreeMap<Value, Revision>,
+    /// Revisions whose values are known.
+    read: BTreeSet<Revision>,
     tried: BTreeSet<(Placed, State)>,
     best: (usize, Vec<Call>),
 }
@@ -166,7 +186,7 @@ struct Step {
 impl Search<'_> {
     fn run(mut self) -> Result<(), Violation> {
         let mut placed: Placed = vec![0; self.calls.len().div_ceil(64)];
-        let (mut path, mut state): (Vec<Step>, _) = (Vec::new(), State { value: None, last: 0 });
+        let (mut path, mut state): (Vec<Step>, _) = (Vec::new(), State::NOTHING);
         let mut from = 0;
         loop {
             match self.next(&placed, state, from) {
@@ -236,12 +256,11 @@ impl Search<'_> {
     /// The state after a call at this place; none when its answer is wrong there.
     fn step(&self, call: &Call, state: State) -> Option<State> {
         let at = |value: Value| self.revisions.get(&value).copied();
-        let stands_at = |expected: Revision| state.value.is_some_and(|value| at(value) == Some(expected));
+        let stands_at = |expected: Revision| state.at(expected, &self.read).is_some();
         let written = |value: Option<Value>, revision: Option<Revision>| {
             let last = revision.unwrap_or(state.last + 1);
-            (last > state.last).then_some(State { value, last })
+            (last > state.last).then_some(State { value, revision, last })
         };
-        let nothing_changes = Some(state);
         match (call.ask, call.answer) {
             (Ask::Get, Some(Answer::Stands(seen))) => {
                 (seen.map(|seen| seen.0) == state.value).then_some(state)
@@ -255,15 +274,12 @@ impl Search<'_> {
             (Ask::Delete(expected), Some(Answer::Written(revision))) if stands_at(expected) => {
                 written(None, Some(revision))
             }
-            (Ask::Create(_), Some(Answer::Exists)) if state.value.is_some() => nothing_changes,
-            (Ask::Update(..) | Ask::Delete(_), Some(Answer::Missing)) if state.value.is_none() => {
-                nothing_changes
-            }
+            (Ask::Create(_), Some(Answer::Exists)) => state.value.map(|_| state),
+            (Ask::Update(..) | Ask::Delete(_), Some(Answer::Missing)) if state.value.is_none() => Some(state),
             (Ask::Update(_, expected) | Ask::Delete(expected), Some(Answer::Conflict(actual)))
-                if state.value.is_some_and(|value| at(value).is_none_or(|stands| stands == actual))
-                    && actual != expected =>
+                if actual != expected =>
             {
-                nothing_changes
+                state.at(actual, &self.read)
             }
             // A lost answer: here it happens. That it never happens is to give it no place.
             (Ask::Create(value), None) if state.value.is_none() => written(Some(value), at(value)),

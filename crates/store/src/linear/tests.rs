@@ -104,6 +104,22 @@ fn a_lost_answer_may_have_happened_at_any_time_or_never() {
 }
 
 #[test]
+fn a_revision_may_be_named_by_a_refusal_before_anybody_reads_its_value() {
+    let lost = Call { began: 3, ended: None, ask: Update(8, 10), answer: None };
+    let with = |rows: &[Row]| check(&[vec![lost.clone()], history(rows)].concat());
+    let (created, refused) = ((1, 2, Create(7), Written(10)), (6, 7, Update(9, 10), Conflict(12)));
+    assert_eq!(with(&[created, refused, (8, 9, Update(11, 12), Written(13))]), Ok(()));
+    assert_eq!(
+        with(&[created, refused, (8, 9, Delete(12), Written(13)), (10, 11, Get, Stands(None))]),
+        Ok(())
+    );
+    // Two names for it, or one after it is gone.
+    assert!(with(&[created, refused, (8, 9, Update(11, 10), Conflict(13))]).is_err());
+    let gone = (8, 9, Delete(12), Written(13));
+    assert!(with(&[created, refused, gone, (10, 11, Update(9, 10), Conflict(12))]).is_err());
+}
+
+#[test]
 fn a_long_history_of_many_overlaps_is_decided() {
     let mut rows = vec![(0, 1, Create(1), Written(1))];
     for round in 0..400 {
