@@ -127,7 +127,8 @@ impl Identity {
 
     /// Renews both certificates before they expire, until `shutdown`.
     pub async fn keep_fresh(&self, shutdown: Shutdown) {
-        let mut wait = RENEWAL_LOOK;
+        // At once: an agent that was away may come back near the end of its certificate.
+        let mut wait = Duration::ZERO;
         while shutdown.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
             wait = match self.renew().await {
                 Ok(()) => RENEWAL_LOOK,

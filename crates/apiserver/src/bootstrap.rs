@@ -2,7 +2,7 @@
 //! configuration that extension servers read, and the roles that clients look for.
 //!
 //! Written at every start: what is there stays as it is, but the endpoint of the `kubernetes` service follows the address,
-//! and a default role gets the rules back that it lacks.
+//! and a default role or binding gets back what it lacks.
 
 mod roles;
 
@@ -66,7 +66,10 @@ async fn ensure(
         upgrade: None,
     };
     if let Some((found, _)) = found {
-        return if plural == "clusterroles" { restore(&call, &found, &object).await } else { Ok(()) };
+        return match plural {
+            "clusterroles" | "clusterrolebindings" => restore(&call, &found, &object).await,
+            _ => Ok(()),
+        };
     }
     let record = create::Record::Updated(MANAGER);
     let new = create::New { object, record, warnings: Vec::new(), dry_run: false };
@@ -77,22 +80,42 @@ async fn ensure(
     }
 }
 
-/// Gives a default role the rules back that it lacks, unless its annotation says to leave it alone. What others added stays.
+/// Gives a default role or binding back what it lacks, unless its annotation says to leave it alone. What others added stays.
+/// What a role collects is not looked at here: [`crate::aggregation`]. Differs: a default binding to another role stays as it
+/// is, where Kubernetes makes it anew.
 async fn restore(call: &Call<'_>, found: &Value, wanted: &Value) -> Result<(), ApiError> {
-    let kept = found["metadata"]["annotations"][AUTOUPDATE] != "true";
-    let lacking = rbac::missing(&rbac::rules(found), &rbac::rules(wanted));
+    let lacking = lacking(found, wanted);
+    let kept =
+        found["metadata"]["annotations"][AUTOUPDATE] != "true" || found["roleRef"] != wanted["roleRef"];
     if kept || lacking.is_empty() {
         return Ok(());
     }
-    let write = Write::own(false);
-    let restored = rewrite(call, write, |role| {
-        let mut role = role.clone();
-        let mut rules = role["rules"].as_array().cloned().unwrap_or_default();
-        rules.extend(lacking.iter().map(rbac::Rule::to_json));
-        role["rules"] = rules.into();
-        Ok((role, Vec::new()))
+    let field = if wanted["roleRef"].is_null() { "rules" } else { "subjects" };
+    let restored = rewrite(call, Write::own(false), |object| {
+        let mut object = object.clone();
+        let mut list = object[field].as_array().cloned().unwrap_or_default();
+        list.extend(lacking.iter().cloned());
+        object[field] = list.into();
+        Ok((object, Vec::new()))
     });
     restored.await.map(drop)
+}
+
+/// Rules of a role, or subjects of a binding.
+fn lacking(found: &Value, wanted: &Value) -> Vec<Value> {
+    if wanted["roleRef"].is_null() {
+        if wanted["aggregationRule"].is_object() {
+            return Vec::new();
+        }
+        let rules = rbac::missing(&rbac::rules(found), &rbac::rules(wanted));
+        return rules.iter().map(rbac::Rule::to_json).collect();
+    }
+    let known = found["subjects"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let same = |a: &Value, b: &Value| {
+        ["apiGroup", "kind", "name", "namespace"].iter().all(|field| a[*field] == b[*field])
+    };
+    let subjects = wanted["subjects"].as_array().into_iter().flatten();
+    subjects.filter(|subject| !known.iter().any(|other| same(subject, other))).cloned().collect()
 }
 
 fn target(group: &str, version: &str, plural: &str, namespace: &str, name: &str) -> Target {

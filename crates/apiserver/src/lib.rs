@@ -8,6 +8,7 @@
 pub mod accept;
 mod addresses;
 mod admission;
+mod aggregation;
 mod audit;
 pub mod authn;
 pub mod authz;
@@ -140,6 +141,8 @@ pub(crate) struct Inner {
     /// Held while quotas are charged.
     charging: tokio::sync::Mutex<()>,
     background: Mutex<Option<JoinHandle<String>>>,
+    /// Set when what every cluster has is there.
+    furnished: CancellationToken,
     /// Roles and bindings as they were last read.
     rights: Mutex<rights::Read>,
     /// What nodes have said lately of what they use.
@@ -161,6 +164,7 @@ impl ApiServer {
             addresses: tokio::sync::Mutex::new(()),
             charging: tokio::sync::Mutex::new(()),
             background: Mutex::new(None),
+            furnished: CancellationToken::new(),
             rights: Mutex::default(),
             usage: usage::Known::default(),
         });
@@ -168,6 +172,7 @@ impl ApiServer {
         *inner.background.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         let server = Self { inner };
         bootstrap::run(&server.inner).await.map_err(OpenError::Bootstrap)?;
+        server.inner.furnished.cancel();
         Ok(server)
     }
 

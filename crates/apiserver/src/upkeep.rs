@@ -1,9 +1,10 @@
-//! What a server does besides answering: it feeds the cache, keeps the defined kinds, lets old events expire, and compacts
-//! the store.
+//! What a server does besides answering: it feeds the cache, keeps the defined kinds, writes down what collecting roles
+//! collect, lets old events expire, and compacts the store.
 //!
 //! One task; its end is the server's end, with a reason ([`crate::ApiServer::ended`]).
 
 use crate::Inner;
+use crate::aggregation;
 use crate::cache::item::Filter;
 use crate::custom::keeper;
 use std::collections::VecDeque;
@@ -30,6 +31,7 @@ pub async fn run(server: Arc<Inner>) -> String {
         }
         () = keep(&server) => "the upkeep has ended".to_string(),
         () = keeper::run(&server) => "the keeper of the defined kinds has ended".to_string(),
+        () = aggregation::run(&server) => "the collecting of roles has ended".to_string(),
         () = server.closing.cancelled() => "closed".to_string(),
     }
 }

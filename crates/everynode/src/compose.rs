@@ -5,6 +5,8 @@
 mod backing;
 mod copying;
 mod nodes;
+#[cfg(test)]
+mod renewal;
 pub mod sealing;
 mod trust;
 

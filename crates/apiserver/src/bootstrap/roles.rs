@@ -5,6 +5,7 @@
 //! are left out; our loops run as `system:masters`. Kubernetes: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`.
 
 use super::default_metadata;
+use crate::aggregation;
 use crate::authn::{AUTHENTICATED, MASTERS, UNAUTHENTICATED};
 use crate::rbac::GROUP;
 use serde_json::{Value, json};
@@ -213,6 +214,18 @@ pub fn roles() -> Vec<Value> {
     for (of, into) in [("view", "edit"), ("edit", "admin")] {
         let found = roles.iter_mut().find(|role| role["metadata"]["name"] == of);
         found.into_iter().for_each(|role| role["metadata"]["labels"][label(into)] = "true".into());
+    }
+    with_collected(roles)
+}
+
+/// Each role with what it collects, the ones below first, as [`crate::aggregation`] would write it.
+fn with_collected(mut roles: Vec<Value>) -> Vec<Value> {
+    for of in ["view", "edit", "admin"] {
+        let all = roles.clone();
+        let whole = roles.iter_mut().find(|role| role["metadata"]["name"] == of);
+        if let Some(role) = whole {
+            role["rules"] = aggregation::collected(role, &all).unwrap_or_default();
+        }
     }
     roles
 }

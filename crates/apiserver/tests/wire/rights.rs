@@ -193,3 +193,66 @@ async fn a_user_can_ask_what_they_may_do() {
             && reason.ends_with("of Role \"r\" to User \"alice\"")
     );
 }
+
+/// Waits until a role has a rule about a resource, or no longer has one.
+async fn until(api: &Harness, name: &str, resource: &str, has: bool) {
+    let limit = tokio::time::Instant::now() + crate::harness::PATIENCE;
+    loop {
+        let role = api.get(&format!("{ROLES}/clusterroles/{name}")).await.json;
+        let mut rules = role["rules"].as_array().unwrap().iter();
+        if rules.any(|rule| rule["resources"] == json!([resource])) == has {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < limit, "{name} {resource} {has}: {role}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_collecting_role_shows_what_it_collects() {
+    // 7.7.3.
+    let api = Harness::new().await;
+    let view = api.get(&format!("{ROLES}/clusterroles/view")).await.json;
+    let first = view["metadata"]["resourceVersion"].clone();
+    assert!(view["rules"].as_array().unwrap().len() > 5, "{view}");
+    let label = json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"});
+    let rules = json!([{"verbs": ["get"], "apiGroups": ["example.com"], "resources": ["daemons"]}]);
+    let piece = json!({"metadata": {"name": "daemons-view", "labels": label}, "rules": rules});
+    api.create(&format!("{ROLES}/clusterroles"), piece).await;
+    for role in ["view", "edit", "admin"] {
+        until(&api, role, "daemons", true).await;
+    }
+    api.call(&format!("DELETE {ROLES}/clusterroles/daemons-view"), Value::Null).await;
+    for role in ["view", "edit", "admin"] {
+        until(&api, role, "daemons", false).await;
+    }
+    assert_ne!(
+        api.get(&format!("{ROLES}/clusterroles/view")).await.json["metadata"]["resourceVersion"],
+        first
+    );
+}
+
+#[tokio::test]
+async fn default_roles_and_bindings_get_back_what_they_lack_and_keep_what_was_added() {
+    // 7.8.2.
+    let store = std::sync::Arc::new(store::memory::MemoryStore::new());
+    let start = async || {
+        let server = apiserver::ApiServer::open(store.clone(), crate::harness::config()).await.unwrap();
+        Harness { server, user: crate::harness::masters() }
+    };
+    let api = start().await;
+    let binding = |name: &str| format!("{ROLES}/clusterrolebindings/{name}");
+    let alice = json!([to_user("alice")]);
+    let body = json!({"subjects": alice});
+    api.call(&format!("PATCH {}", binding("system:discovery")), body.clone()).await;
+    api.call(&format!("PATCH {}", binding("system:basic-user")), body).await;
+    let left = json!({"metadata": {"annotations": {"rbac.authorization.kubernetes.io/autoupdate": "false"}}});
+    api.call(&format!("PATCH {}", binding("system:basic-user")), left).await;
+    api.server.close();
+    let api = start().await;
+    let group =
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"});
+    let discovery = api.get(&binding("system:discovery")).await.json;
+    assert_eq!(discovery["subjects"], json!([to_user("alice"), group]));
+    assert_eq!(api.get(&binding("system:basic-user")).await.json["subjects"], alice);
+}

@@ -134,3 +134,93 @@ fn the_kubeconfig_names_the_server_and_carries_the_user() {
     assert_eq!(cluster.server.as_deref(), Some("https://127.0.0.1:6443"));
     assert!(config.auth_infos[0].auth_info.clone().unwrap().client_key_data.is_some());
 }
+
+/// A server with this authority, and what becomes of one handshake with it: the error of the server's side, and of the first
+/// read of the client's.
+async fn handshake(authority: &Authority, client: Option<&Issued>) -> Result<(), String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let shown = authority.issue(&server_at(&["127.0.0.1"]), Timestamp::now()).unwrap();
+    let server = serving::server(authority, serving::Current::new(&shown).unwrap()).unwrap();
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.certificate().clone()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let config = match client {
+        None => config.with_no_client_auth(),
+        Some(issued) => {
+            let chain = vec![CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap()];
+            let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).unwrap();
+            config.with_client_auth_cert(chain, key).unwrap()
+        }
+    };
+    let name = rustls_pki_types::ServerName::try_from("127.0.0.1").unwrap();
+    let connecting = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(name, theirs);
+    let accepting = tokio_rustls::TlsAcceptor::from(server).accept(ours);
+    let (accepted, connected) = tokio::join!(
+        async {
+            let mut stream = accepting.await.map_err(|error| error.to_string())?;
+            stream.write_all(b"x").await.map_err(|error| error.to_string())
+        },
+        async {
+            let mut stream = connecting.await.map_err(|error| error.to_string())?;
+            stream.read_u8().await.map(drop).map_err(|error| error.to_string())
+        }
+    );
+    accepted.and(connected)
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_of_this_authority_for_clients_and_alive_or_the_handshake_ends() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (at, long_ago) = (Timestamp::now(), Timestamp::now() - SignedDuration::from_hours(3 * 365 * 24));
+    let (own, other) =
+        (Authority::open(here.path(), at).unwrap(), Authority::open(there.path(), at).unwrap());
+    let check = async |issued: Option<&Issued>, expected: &str| {
+        let found = handshake(&own, issued).await.err().unwrap_or_default();
+        assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{expected}: {found}");
+    };
+    check(None, "").await;
+    check(Some(&own.issue(&admin(), at).unwrap()), "").await;
+    check(Some(&own.issue(&admin(), long_ago).unwrap()), "certificate expired").await;
+    check(Some(&other.issue(&admin(), at).unwrap()), "BadSignature").await;
+    check(Some(&own.issue(&server_at(&["127.0.0.1"]), at).unwrap()), "extended key usage for client").await;
+}
+
+#[tokio::test]
+async fn tls_before_1_2_is_refused() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::open(dir.path(), Timestamp::now()).unwrap();
+    let shown = authority.issue(&server_at(&["127.0.0.1"]), Timestamp::now()).unwrap();
+    let server = serving::server(&authority, serving::Current::new(&shown).unwrap()).unwrap();
+    // The only difference between these hellos is their version. A ServerHello is a handshake record (22), a refusal is the fatal
+    // alert protocol_version (70).
+    for (minor, name, expected) in [(1, "1.0", None), (2, "1.1", None), (3, "1.2", Some(22))] {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        // TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, secp256r1, ecdsa_secp256r1_sha256, uncompressed points.
+        let extensions = [0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 4, 0, 2, 4, 3, 0, 11, 0, 2, 1, 0, 0, 23, 0, 0];
+        let mut hello = vec![3, minor];
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 2, 0xc0, 0x2b, 1, 0, 0, extensions.len() as u8]);
+        hello.extend(extensions);
+        let mut message = vec![22, 3, 1, 0, hello.len() as u8 + 4, 1, 0, 0, hello.len() as u8];
+        message.extend(hello);
+        theirs.write_all(&message).await.unwrap();
+        let accepting = tokio_rustls::TlsAcceptor::from(server.clone()).accept(ours);
+        let mut head = [0; 7];
+        let (accepted, read) = tokio::join!(
+            tokio::time::timeout(std::time::Duration::from_millis(500), accepting),
+            theirs.read_exact(&mut head)
+        );
+        read.unwrap();
+        assert!(!matches!(accepted, Ok(Ok(_))), "TLS {name}: the hello is only a beginning");
+        match expected {
+            Some(kind) => assert_eq!(head[0], kind, "TLS {name}: {head:?}"),
+            None => assert_eq!((head[0], &head[5..]), (21, &[2, 70][..]), "TLS {name}: {head:?}"),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The certificate of an agent is renewed while it runs: a whole server, an agent's identity near its end, and what follows.
+
+use crate::config;
+use crate::pki::tokens::Tokens;
+use crate::pki::{Authority, Leaf, Usage};
+use agent::Shutdown;
+use agent::join::{Identity, join};
+use controllers::Loop;
+use jiff::{SignedDuration, Timestamp};
+use std::path::Path;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn config(dir: &Path) -> config::Server {
+    config::Server {
+        data_dir: dir.join("data"),
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        names: Default::default(),
+        addresses: Default::default(),
+        loops: Loop::ALL.into(),
+        node_grace: None,
+        audit_log: config::AuditLog::Default,
+        store: config::Store::Embedded,
+        pki_dir: None,
+        issuer: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_agents_certificate_is_renewed_before_it_ends_and_the_server_takes_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ready, address) = tokio::sync::oneshot::channel();
+    let serving =
+        super::server(config(dir.path()), |address| ready.send(address).unwrap(), std::future::pending());
+    let work = async {
+        let url = format!("https://{}", address.await.unwrap());
+        let (now, pki, node) = (Timestamp::now(), dir.path().join("data/pki"), dir.path().join("node"));
+        let authority = Authority::open(&pki, now).unwrap();
+        let token = Tokens::new(&pki).create(&authority, now, SignedDuration::from_hours(1)).unwrap();
+        join(&url, &token, "n1", &node).await.unwrap();
+        let leaf = Leaf {
+            common_name: "system:node:n1".into(),
+            organization: Some("system:nodes".into()),
+            usage: Usage::Client,
+        };
+        // A year long, and 330 days of it are over.
+        let old = authority.issue(&leaf, now - SignedDuration::from_hours(330 * 24)).unwrap();
+        std::fs::write(node.join("client.crt"), &old.certificate_pem).unwrap();
+        std::fs::write(node.join("client.key"), &old.key_pem).unwrap();
+        let identity = Identity::load(&url, "n1", &node).unwrap();
+        let changed = async {
+            while std::fs::read_to_string(node.join("client.crt")).unwrap() == old.certificate_pem {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = identity.keep_fresh(Shutdown::new()) => unreachable!(),
+            changed = tokio::time::timeout(PATIENCE, changed) => changed.expect("it is renewed"),
+        }
+        let new = std::fs::read_to_string(node.join("client.crt")).unwrap();
+        let key = std::fs::read_to_string(node.join("client.key")).unwrap();
+        assert!(new != old.certificate_pem && key != old.key_pem);
+        let identity = Identity::load(&url, "n1", &node).unwrap();
+        let review = identity.client().unwrap().list_api_groups().await.unwrap();
+        assert!(!review.groups.is_empty());
+    };
+    tokio::select! {
+        ended = serving => panic!("the server ended: {ended:?}"),
+        () = work => {}
+    }
+}
