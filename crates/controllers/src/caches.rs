@@ -14,13 +14,14 @@ pub mod whole;
 pub use mirror::{Change, Mirror};
 pub use whole::Whole;
 
+use crate::token_secrets;
 use feed::feed;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ResourceQuota, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ResourceQuota, Secret, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
@@ -63,6 +64,8 @@ pub enum Watched {
     ServiceAccounts,
     /// The ConfigMaps called [`ROOT_CA_MAP`].
     RootCaMaps,
+    /// Secrets with a service account's token.
+    TokenSecrets,
     /// CertificateSigningRequests.
     Requests,
     /// PodDisruptionBudgets.
@@ -90,6 +93,8 @@ pub struct Caches {
     pub service_accounts: Arc<Mirror<PartialObjectMeta<ServiceAccount>>>,
     /// The ConfigMaps called [`ROOT_CA_MAP`].
     pub root_ca_maps: Arc<Mirror<ConfigMap>>,
+    /// Secrets with a service account's token.
+    pub token_secrets: Arc<Mirror<Secret>>,
     /// CertificateSigningRequests.
     pub requests: Arc<Mirror<CertificateSigningRequest>>,
     /// PodDisruptionBudgets.
@@ -110,6 +115,7 @@ impl Default for Caches {
             namespaces: Arc::new(Mirror::new(&[])),
             service_accounts: Arc::new(Mirror::new(&[])),
             root_ca_maps: Arc::new(Mirror::new(&[])),
+            token_secrets: Arc::new(Mirror::new(&[])),
             requests: Arc::new(Mirror::new(&[])),
             budgets: Arc::new(Mirror::new(&[])),
             quotas: Arc::new(Mirror::new(&[])),
@@ -139,6 +145,7 @@ impl Caches {
                 Watched::Namespaces => self.namespaces.synced().await,
                 Watched::ServiceAccounts => self.service_accounts.synced().await,
                 Watched::RootCaMaps => self.root_ca_maps.synced().await,
+                Watched::TokenSecrets => self.token_secrets.synced().await,
                 Watched::Requests => self.requests.synced().await,
                 Watched::Budgets => self.budgets.synced().await,
                 Watched::Quotas => self.quotas.synced().await,
@@ -165,6 +172,10 @@ impl Caches {
             Watched::RootCaMaps => {
                 let named = all.fields(&format!("metadata.name={ROOT_CA_MAP}"));
                 feed(Api::all(client), named, trim::config_map, self.root_ca_maps.clone()).boxed()
+            }
+            Watched::TokenSecrets => {
+                let typed = all.fields(&format!("type={}", token_secrets::TYPE));
+                feed(Api::all(client), typed, trim::field_owners, self.token_secrets.clone()).boxed()
             }
             Watched::Requests => {
                 feed(Api::all(client), all, trim::only_metadata, self.requests.clone()).boxed()

@@ -26,6 +26,7 @@ pub mod reconcile;
 mod scheduling;
 mod served;
 mod service_accounts;
+pub mod token_secrets;
 
 pub use certificates::Signer;
 
@@ -65,11 +66,13 @@ pub enum Loop {
     Disruption,
     /// How much of each quota is used.
     Quotas,
+    /// Secrets that hold tokens are filled. Runs only where tokens can be made ([`Config::mint`]).
+    TokenSecrets,
 }
 
 impl Loop {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::DaemonSets,
         Self::Scheduling,
         Self::NodeLifecycle,
@@ -80,6 +83,7 @@ impl Loop {
         Self::Certificates,
         Self::Disruption,
         Self::Quotas,
+        Self::TokenSecrets,
     ];
 
     /// The loop's name in logs and flags.
@@ -95,6 +99,7 @@ impl Loop {
             Self::Certificates => "certificates",
             Self::Disruption => "disruption",
             Self::Quotas => "quotas",
+            Self::TokenSecrets => "token_secrets",
         }
     }
 
@@ -110,6 +115,7 @@ impl Loop {
             Self::Certificates => certificates::READS,
             Self::Disruption => disruption::READS,
             Self::Quotas => quotas::READS,
+            Self::TokenSecrets => token_secrets::READS,
         }
     }
 }
@@ -150,6 +156,8 @@ pub struct Config {
     pub ca_pem: Option<String>,
     /// Signs certificates; without it the loop `certificates` only approves.
     pub signer: Option<Signer>,
+    /// Makes tokens for Secrets; without it the loop `token_secrets` does not run.
+    pub mint: Option<token_secrets::Mint>,
     /// With it the loops start only as the holder of this lease, and losing it ends them.
     pub election: Option<leader::Election>,
     /// What time it is, for people and for other processes; a simulation gives its own. What is measured between two
@@ -166,6 +174,7 @@ impl Default for Config {
             pod_quarantine: Duration::from_secs(40),
             ca_pem: None,
             signer: None,
+            mint: None,
             election: None,
             now: Timestamp::now,
         }
@@ -247,8 +256,9 @@ async fn drive(tasks: &mut Tasks, client: Client, which: Loops, config: Config) 
 }
 
 fn start(tasks: &mut Tasks, shared: &Arc<Shared>, which: &Loops) {
-    let kinds = which.0.iter().flat_map(|which| which.reads()).copied().collect();
-    for which in &which.0 {
+    let runs = |which: &&Loop| **which != Loop::TokenSecrets || shared.config.mint.is_some();
+    let kinds = which.0.iter().filter(runs).flat_map(|which| which.reads()).copied().collect();
+    for which in which.0.iter().filter(runs) {
         let shared = shared.clone();
         let name = format!("loop {}", which.name());
         match which {
@@ -262,6 +272,7 @@ fn start(tasks: &mut Tasks, shared: &Arc<Shared>, which: &Loops) {
             Loop::Certificates => tasks.spawn(name, certificates::run(shared)),
             Loop::Disruption => tasks.spawn(name, disruption::run(shared)),
             Loop::Quotas => tasks.spawn(name, quotas::run(shared)),
+            Loop::TokenSecrets => tasks.spawn(name, token_secrets::run(shared)),
         }
     }
     for (kind, feed) in shared.caches.feeds(&shared.client, &kinds) {

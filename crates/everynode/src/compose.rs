@@ -17,6 +17,7 @@ use crate::config;
 use anyhow::{Context as _, Result, bail};
 use apiserver::{ApiServer, User};
 use backing::Backing;
+use controllers::token_secrets::Mint;
 use controllers::{Loop, LoopError, Loops, Signer, leader};
 use http::HeaderValue;
 use std::net::SocketAddr;
@@ -186,11 +187,20 @@ fn loops_user() -> User {
 }
 
 impl Trust {
+    /// Makes the tokens of Secrets.
+    fn mint(&self) -> Mint {
+        let issuer = self.issuer().clone();
+        Mint::new(move |wanted| {
+            issuer.secret_token(wanted.namespace, wanted.account, wanted.uid, wanted.secret)
+        })
+    }
+
     /// What the loops are told.
     fn loops_config(&self, node_grace: Option<u64>) -> Result<controllers::Config> {
         let authority = self.authority();
         let mut config = controllers::Config {
             ca_pem: Some(authority.certificate_pem().to_string()),
+            mint: Some(self.mint()),
             signer: Some(Signer::from_pem(authority.certificate_pem(), authority.key_pem())?),
             ..Default::default()
         };

@@ -73,6 +73,11 @@ impl Trust {
         &self.common
     }
 
+    /// Who issues tokens for service accounts.
+    pub fn issuer(&self) -> &Arc<Issuer> {
+        &self.issuer
+    }
+
     /// TLS for the sockets.
     pub fn tls(&self) -> Arc<rustls::ServerConfig> {
         self.tls.clone()
