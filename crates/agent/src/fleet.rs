@@ -167,8 +167,7 @@ impl Pods {
     async fn run(mut self) {
         let api: Api<Pod> = Api::all(self.config.client.clone());
         // Whose each field is is as long as the pod itself, and nobody here asks.
-        let events =
-            watcher(api, watcher::Config::default()).modify(|pod| pod.metadata.managed_fields = None);
+        let events = watcher(api, self.selection()).modify(|pod| pod.metadata.managed_fields = None);
         let events = events.then(after_a_pause);
         tokio::pin!(events);
         let mut fresh = BTreeSet::new();
@@ -192,6 +191,14 @@ impl Pods {
                 },
                 () = tokio::time::sleep(wait) => self.wake(self.now()),
             }
+        }
+    }
+
+    /// A node alone asks for its own pods, as any agent does; many hear of all.
+    fn selection(&self) -> watcher::Config {
+        match (self.names.first(), self.names.len()) {
+            (Some(name), 1) => watcher::Config::default().fields(&format!("spec.nodeName={name}")),
+            _ => watcher::Config::default(),
         }
     }
 

@@ -159,12 +159,13 @@ impl Actor<'_> {
             }
             Action::DeleteRevision { name, uid, .. } => {
                 let outcome = self.revisions().delete(name, &of_uid(uid)).await;
-                tolerate(outcome, Status::is_not_found)?;
-                Ok(())
+                Ok(tolerate(outcome, Status::is_not_found).map(drop)?)
             }
             Action::RaiseCollisionCount { to } => self.raise_collision_count(*to).await,
             Action::CreatePod { node, pod } => self.create_pod(action, node, pod).await,
-            Action::DeletePod { name, uid, .. } => self.delete_pod(action, name, uid).await,
+            Action::DeletePod { name, uid, resource_version: seen, .. } => {
+                self.delete_pod(action, name, uid, seen).await
+            }
             Action::WriteStatus(status) => self.write_status(status).await,
         }
     }
@@ -227,15 +228,14 @@ impl Actor<'_> {
         self.shared.client.request(request).await
     }
 
-    async fn delete_pod(&self, action: &Action, name: &str, uid: &str) -> Result<(), CallError> {
-        let key = ObjectKey::new(self.namespace(), name);
-        let api = Api::<PartialObjectMeta<Pod>>::namespaced(self.shared.client.clone(), self.namespace());
-        // 409: another pod has the name now, so ours is gone.
-        let is_gone = |status: &Status| status.is_not_found() || status.is_conflict();
-        match tolerate(api.delete(name, &of_uid(uid)).await, is_gone) {
+    async fn delete_pod(&self, action: &Action, name: &str, uid: &str, seen: &str) -> Result<(), CallError> {
+        // 409: it has changed, or another pod has its name. Either brings an event, and that another look.
+        let is_settled = |status: &Status| status.is_not_found() || status.is_conflict();
+        match tolerate(self.pods().delete(name, &as_seen(uid, seen)).await, is_settled) {
             Ok(Some(_)) => {
                 self.note(name);
-                self.expectations.deleted(self.uid(), &key, uid, self.shared.now());
+                let (key, now) = (ObjectKey::new(self.namespace(), name), self.shared.now());
+                self.expectations.deleted(self.uid(), &key, uid, now);
                 self.tell(action.succeeded(name));
                 Ok(())
             }
@@ -335,8 +335,14 @@ where
 
 /// Deletes only the object with this uid.
 pub(crate) fn of_uid(uid: &str) -> DeleteParams {
-    let preconditions = Preconditions { uid: Some(uid.to_string()), resource_version: None };
-    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }
+    as_seen(uid, "")
+}
+
+/// The same, and only this version of it unless that is empty.
+fn as_seen(uid: &str, version: &str) -> DeleteParams {
+    let resource_version = (!version.is_empty()).then(|| version.to_string());
+    let preconditions = Some(Preconditions { uid: Some(uid.to_string()), resource_version });
+    DeleteParams { preconditions, ..DeleteParams::default() }
 }
 
 /// The server's words where it has some: events show them to people.

@@ -12,6 +12,7 @@
 
 mod eviction;
 mod health;
+mod marks;
 mod pace;
 mod taints;
 
@@ -27,6 +28,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::core::{PartialObjectMeta, Status};
+use marks::Marks;
 use objects::key::ObjectKey;
 use objects::pod;
 use serde_json::json;
@@ -57,6 +59,7 @@ struct Memory {
     evicting: Vec<String>,
     /// When a NoExecute taint without a time was first seen.
     first_seen: BTreeMap<String, Timestamp>,
+    marks: Marks,
 }
 
 struct Loop {
@@ -117,6 +120,7 @@ impl Loop {
                 let mut memory = self.memory();
                 memory.heard.remove(&name);
                 memory.first_seen.remove(&name);
+                memory.marks.forget(&name);
             }
             (None, None) => {}
         }
@@ -177,20 +181,33 @@ impl Loop {
             return Ok(Next::Rest);
         }
         let pods = self.shared.caches.pods.by(BY_NODE, &name);
-        self.mark_not_ready(&node, &pods, now).await?;
-        self.evict(&node, &pods, now).await
+        let again = self.mark_not_ready(&node, &pods, now).await?;
+        Ok(self.evict(&node, &pods, now).await?.sooner(again))
     }
 
     /// NP-4.
-    async fn mark_not_ready(&self, node: &Node, pods: &[Arc<Pod>], now: Timestamp) -> kube::Result<()> {
-        let marked = pods.iter().filter(|pod| is_ready_no_more(node, pod));
-        let calls = marked.map(|pod| self.mark_one(pod, now).boxed()).collect();
-        act::in_parallel(calls).await.into_iter().collect()
+    async fn mark_not_ready(&self, node: &Node, pods: &[Arc<Pod>], now: Timestamp) -> kube::Result<Next> {
+        let name = objects::node::name(node);
+        if Readiness::of(node) == Readiness::Ready {
+            self.memory().marks.forget(name);
+            return Ok(Next::Rest);
+        }
+        let (mut due, mut next) = (Vec::new(), Next::Rest);
+        for pod in pods.iter().filter(|pod| is_ready_no_more(node, pod)) {
+            match self.memory().marks.wait(name, uid(pod), Instant::now()) {
+                Duration::ZERO => due.push(pod),
+                wait => next = next.sooner(Next::After(wait)),
+            }
+        }
+        let calls = due.into_iter().map(|pod| self.mark_one(name, pod, now).boxed()).collect();
+        act::in_parallel(calls).await.into_iter().collect::<kube::Result<()>>()?;
+        Ok(next)
     }
 
-    async fn mark_one(&self, pod: &Pod, now: Timestamp) -> kube::Result<()> {
+    async fn mark_one(&self, node: &str, pod: &Pod, now: Timestamp) -> kube::Result<()> {
         let condition = json!({"type": "Ready", "status": "False", "lastTransitionTime": now});
         self.patch_pod_status(pod, json!({"conditions": [condition]})).await?;
+        self.memory().marks.note(node, uid(pod), Instant::now());
         self.recorder.warning(events::reference(pod), "NodeNotReady", "Node is not ready".to_string());
         Ok(())
     }
@@ -237,8 +254,7 @@ impl Loop {
             "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": now
         });
         self.patch_pod_status(pod, json!({"conditions": [condition]})).await?;
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        tolerate(self.pods(&key.namespace).delete(&key.name, &act::of_uid(uid)).await, is_settled)?;
+        tolerate(self.pods(&key.namespace).delete(&key.name, &act::of_uid(uid(pod))).await, is_settled)?;
         Ok(())
     }
 
@@ -339,6 +355,10 @@ fn is_ready_no_more(node: &Node, pod: &Pod) -> bool {
             since(ready.last_transition_time.as_ref()) < node_since
         }
     }
+}
+
+fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
 }
 
 /// The object is gone, or has changed and brings an event.

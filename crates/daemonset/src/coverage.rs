@@ -34,6 +34,7 @@ pub(crate) struct Duty {
 pub(crate) struct Removal {
     pub(crate) name: Name,
     pub(crate) uid: Box<str>,
+    pub(crate) resource_version: Box<str>,
     pub(crate) cause: Cause,
     /// For a pod that ended by itself: the event to tell, and the failure to remember.
     pub(crate) failure: Option<(Event, Failure)>,
@@ -51,7 +52,13 @@ pub(crate) struct Question<'a> {
 
 impl Removal {
     pub(crate) fn of(pod: &Sitter, cause: Cause) -> Self {
-        Self { name: pod.name.clone(), uid: pod.uid.clone(), cause, failure: None }
+        Self {
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+            resource_version: pod.resource_version.clone(),
+            cause,
+            failure: None,
+        }
     }
 }
 

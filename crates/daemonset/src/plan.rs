@@ -210,12 +210,17 @@ pub enum Action {
         /// The pod.
         pod: Value,
     },
-    /// Delete a pod. 404 is fine (MG-21).
+    /// Delete a pod. 404 is fine (MG-21), and so is 409: the next plan decides anew.
     DeletePod {
         /// Name of the pod.
         name: String,
         /// Its uid, a precondition.
         uid: String,
+        /// The version that the decision was made from, a precondition; empty if it is not known.
+        ///
+        /// Differs: upstream sends the uid alone, and so deletes from a late cache a pod that its user has just released
+        /// from the DaemonSet by a label, to look at it.
+        resource_version: String,
         /// Its node.
         node: String,
         /// Why.

@@ -33,6 +33,8 @@ pub(crate) struct Seat {
 pub(crate) struct Sitter {
     pub(crate) name: Name,
     pub(crate) uid: Box<str>,
+    /// The version that all this is read from.
+    pub(crate) resource_version: Box<str>,
     pub(crate) updated: bool,
     pub(crate) ready: bool,
     is_bound: bool,
@@ -183,6 +185,7 @@ impl Sitter {
         let sitter = Self {
             name: pod::name(pod).into(),
             uid: meta.uid.as_deref().unwrap_or_default().into(),
+            resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
             updated: versions.is_updated(pod),
             ready: pod::is_ready(pod),
             is_bound: pod::node_name(pod).is_some(),

@@ -55,6 +55,7 @@ impl Work {
         actions.extend(self.deletes.into_iter().map(|(node, removal)| Action::DeletePod {
             name: removal.name.to_string(),
             uid: removal.uid.into(),
+            resource_version: removal.resource_version.into(),
             node: node.to_string(),
             cause: removal.cause,
         }));

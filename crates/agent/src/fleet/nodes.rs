@@ -11,9 +11,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::Api;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Half of a lease's life: a fleet is one process, and a lost renewal is as likely as for any agent.
 const RENEW_EVERY: Duration = Duration::from_secs(20);
@@ -34,7 +35,18 @@ const DISK_KIB: u64 = 1 << 30;
 /// All nodes of a fleet.
 pub(super) struct Nodes {
     configs: Vec<crate::Config>,
+    /// Of each node.
+    pulses: Vec<Mutex<Pulse>>,
     machine: Machine,
+}
+
+/// What is remembered of a node's signs of life.
+#[derive(Debug, Default)]
+struct Pulse {
+    /// The last lease that the server has taken.
+    renewed: Option<Instant>,
+    /// The server may have taken the node for dead meanwhile, and written so: a lease alone does not change that.
+    owes_status: bool,
 }
 
 impl Nodes {
@@ -50,9 +62,11 @@ impl Nodes {
             config.now = fleet.now;
             config
         };
+        let configs: Vec<crate::Config> = (fleet.first..).zip(fleet.names()).map(config).collect();
         let machine = Machine::read(Path::new("/"), concat!("simulated://", env!("CARGO_PKG_VERSION")));
         Self {
-            configs: (fleet.first..).zip(fleet.names()).map(config).collect(),
+            pulses: configs.iter().map(|_| Mutex::default()).collect(),
+            configs,
             machine: Machine { cpus: CPUS, memory_kib: MEMORY_KIB, disk_kib: DISK_KIB, ..machine },
         }
     }
@@ -92,12 +106,27 @@ impl Nodes {
         let Some(config) = self.configs.get(number) else { return };
         match duty {
             Duty::Register => self.register(config).await,
-            Duty::Status => self.write_status(config).await,
-            Duty::Lease => {
-                if renew_lease(config).await == Renewed::Missing {
-                    self.register(config).await;
-                }
-            }
+            Duty::Status => drop(self.write_status(config).await),
+            Duty::Lease => match renew_lease(config).await {
+                Ok(()) => self.renewed(config, number).await,
+                Err(404) => self.register(config).await,
+                Err(_) => {}
+            },
+        }
+    }
+
+    /// A node that was silent for longer than its lease says that it is well.
+    async fn renewed(&self, config: &crate::Config, number: usize) {
+        let Some(pulse) = self.pulses.get(number) else { return };
+        let pulse = || pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        let owes_status = {
+            let (mut pulse, now) = (pulse(), Instant::now());
+            let before = pulse.renewed.replace(now);
+            pulse.owes_status |= before.is_some_and(|before| now - before > RENEW_EVERY + ANSWER_LIMIT);
+            pulse.owes_status
+        };
+        if owes_status && self.write_status(config).await.is_ok() {
+            pulse().owes_status = false;
         }
     }
 
@@ -113,7 +142,8 @@ impl Nodes {
         let old = node.status.unwrap_or_default().conditions.unwrap_or_default();
         // An existing object may say something older.
         if !old.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
-            self.write_status(config).await;
+            // A refused one is repeated in its turn.
+            let _ = self.write_status(config).await;
         }
         let api: Api<Lease> = Api::namespaced(config.client.clone(), LEASE_NAMESPACE);
         let renewal = renew(&api, &config.node_name, node.metadata.uid, None, (config.now)());
@@ -136,14 +166,16 @@ impl Nodes {
     }
 
     /// Only the times of heartbeats: nothing else changes on a simulated node.
-    async fn write_status(&self, config: &crate::Config) {
+    async fn write_status(&self, config: &crate::Config) -> Result<(), u16> {
         let path = format!("/api/v1/nodes/{}/status", config.node_name);
         let conditions = self.status(config).conditions;
         let body = serde_json::json!({"status": {"conditions": conditions}});
         let kind = "application/strategic-merge-patch+json";
-        if let Err(error) = send(config, path, kind, &body).await {
+        let outcome = send(config, path, kind, &body).await;
+        if let Err(error) = outcome {
             tracing::debug!(node = config.node_name, error, "simulated node's status not written");
         }
+        outcome
     }
 }
 
@@ -155,23 +187,15 @@ enum Duty {
     Status,
 }
 
-#[derive(PartialEq, Eq)]
-enum Renewed {
-    Done,
-    Missing,
-}
-
-async fn renew_lease(config: &crate::Config) -> Renewed {
+/// The HTTP status of a refusal; 0 when there was no answer.
+async fn renew_lease(config: &crate::Config) -> Result<(), u16> {
     let name = &config.node_name;
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases/{name}");
     let time = MicroTime((config.now)());
     let spec =
         serde_json::json!({"renewTime": time, "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS});
     let body = serde_json::json!({ "spec": spec });
-    match send(config, path, "application/merge-patch+json", &body).await {
-        Err(404) => Renewed::Missing,
-        _ => Renewed::Done,
-    }
+    send(config, path, "application/merge-patch+json", &body).await
 }
 
 /// The HTTP status of a refusal; 0 when there was no answer.
