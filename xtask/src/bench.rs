@@ -1,8 +1,11 @@
 //! `cargo xtask bench`: builds a release and lets it measure itself (docs/performance.md).
 
-use crate::{packages, program};
+use crate::{packages, program, sim};
 use anyhow::Result;
 use std::process::Command;
+
+/// Seeds whose speed is measured: about a minute of the whole.
+const SEEDS: &str = "500";
 
 /// Runs the measurements against the release build.
 pub fn bench(arguments: &[String]) -> Result<()> {
@@ -23,5 +26,6 @@ pub fn bench(arguments: &[String]) -> Result<()> {
         "daemonset",
         "--example",
         "figures",
-    ]))
+    ]))?;
+    sim::sim(&["--seeds", SEEDS, "--row"].map(String::from))
 }

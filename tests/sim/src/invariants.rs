@@ -3,9 +3,12 @@
 //! Each promise is a file. A write of the loop `daemonsets` is held against everything that the loop may have seen when it
 //! decided ([`crate::window`]): if no moment of the window justifies it, the promise is broken.
 
+pub(crate) mod conditions;
 mod floor;
+mod others;
 mod pairs;
 mod placed;
+mod quarrels;
 mod reasons;
 mod revisions;
 mod status;
@@ -27,10 +30,17 @@ pub(crate) struct Invariants {
     /// The clients whose writes are the loop's.
     pub(crate) ours: Vec<String>,
     window: Window,
+    /// How far the other loops are.
+    of_others: Window,
     floor: floor::Floor,
+    quarrels: quarrels::Quarrels,
 }
 
+/// The process of all loops but one.
+pub(crate) const OTHERS: &str = "others";
+
 /// One write, and what may be said of it.
+#[derive(Clone, Copy)]
 pub(crate) struct Look<'a> {
     pub(crate) truth: &'a Truth,
     pub(crate) faults: &'a Faults,
@@ -45,26 +55,33 @@ pub(crate) type Verdict = Result<(), (&'static str, String)>;
 impl Invariants {
     /// The promises of the loop that these clients run.
     pub(crate) fn of(ours: Vec<String>) -> Self {
-        Self { ours, window: Window::default(), floor: floor::Floor::default() }
+        let (window, of_others) = (Window::default(), Window::default());
+        Self { ours, window, of_others, floor: Default::default(), quarrels: Default::default() }
     }
 
     /// Looks at the write that `truth` has just taken in.
-    pub(crate) fn look(&mut self, truth: &Truth, change: &Change, faults: &Faults, trace: &Trace) {
+    pub(crate) fn look(&mut self, truth: &Truth, change: &Change, key: &str, faults: &Faults, trace: &Trace) {
         let now = clock::elapsed();
         self.window.note(truth, faults, &self.ours, now);
         let since = self.window.since(faults, now);
         let look = Look { truth, faults, ours: &self.ours, since };
-        let verdicts = match change {
+        self.of_others.note(truth, faults, &[OTHERS.to_string()], now);
+        let of_others = Look { since: self.of_others.since(faults, now), ..look };
+        let mut verdicts = match change {
             Change::Pod(pair) => {
                 let calm = [pairs::check, placed::check, reasons::check, untouched::check];
                 let mut verdicts: Vec<Verdict> = calm.iter().map(|check| check(&look, pair)).collect();
                 verdicts.push(self.floor.check(&look, pair));
+                verdicts.push(others::of_pod(&of_others, pair));
                 verdicts
             }
-            Change::Set(pair) => vec![status::check(&look, pair)],
-            Change::Revision(pair) => vec![revisions::check(&look, pair)],
+            Change::Set(pair) => vec![status::check(&look, pair), conditions::check(&look, pair)],
+            Change::Revision(pair) => {
+                vec![revisions::check(&look, pair), others::of_revision(&of_others, pair)]
+            }
             Change::Node(_) | Change::Other => Vec::new(),
         };
+        verdicts.push(self.quarrels.check(key, now));
         for (promise, how) in verdicts.into_iter().filter_map(Result::err) {
             trace.broken(promise, format_args!("{how} (it may speak of any moment since {since:?})"));
         }

@@ -54,7 +54,7 @@ impl Observer {
                 let mut truth = self.truth();
                 let change = truth.apply(event, clock::elapsed());
                 say(&self.0.trace, &change, &faults);
-                invariants.look(&truth, &change, &faults, &self.0.trace);
+                invariants.look(&truth, &change, &event.key, &faults, &self.0.trace);
                 self.0.trace.step();
             }
             self.0.moved.notify_waiters();

@@ -5,7 +5,8 @@
 //! exactly one live pod of the newest template, on every other none that could be there; and what has no owner is gone.
 
 use crate::clock;
-use crate::invariants::{Look, placement};
+use crate::invariants::conditions::{Three, said};
+use crate::invariants::{Look, placement, surges};
 use crate::truth::{Set, Truth};
 use crate::words;
 use daemonset::{Backoff, Placement, Snapshot, Unseen};
@@ -34,7 +35,26 @@ fn of_set(truth: &Truth, set: &Arc<Set>) -> Vec<String> {
     let plan = daemonset::plan(&snapshot(truth, set, &nothing), clock::now());
     complaints.extend(plan.actions.iter().map(|action| format!("{name}: the plan wants to {action}")));
     complaints.extend(plan.problems.iter().map(|problem| format!("{name}: {problem}")));
+    complaints.extend(conditions(set).map(|what| format!("{name}: {what}")));
     complaints
+}
+
+/// What the conditions get wrong, held against the numbers alone: at rest no node is silent and nothing is on its way.
+fn conditions(set: &Set) -> Option<&'static str> {
+    let status = set.object.status.as_ref()?;
+    let Some(three) = Three::of(status) else { return Some("one of the three conditions is missing") };
+    let said = [three.progressing, three.available, three.degraded].map(|condition| said(condition).0);
+    let desired = status.desired_number_scheduled;
+    let (updated, available) = (status.updated_number_scheduled, status.number_available);
+    let serves = available.unwrap_or_default() == desired;
+    match said {
+        _ if serves && updated.unwrap_or_default() == desired => {
+            (said != [false, true, false]).then_some("all is done, and the conditions do not say so")
+        }
+        [_, false, _] if serves => Some("every node has its daemon, and Available is False"),
+        [false, true, _] if !serves => Some("a daemon is missing, and Available is True"),
+        _ => None,
+    }
 }
 
 /// The plan's input, as the store has it.
@@ -63,8 +83,9 @@ fn on_node(truth: &Truth, set: &Set, node: &Node) -> Option<String> {
     };
     let live = truth.pods.now().map(|(_, pod)| pod).filter(is_here).count();
     let is_right = match placement(set, node)? {
-        Placement::Run => live == 1 || (live == 2 && super::invariants::surges(set)),
-        Placement::Stay(_) => live <= 1,
+        // A surge that cannot end, because the new daemon is broken, leaves both.
+        Placement::Run => live == 1 || (live == 2 && surges(set)),
+        Placement::Stay(_) => live <= 1 || (live == 2 && surges(set)),
         Placement::Leave(_) => live == 0,
     };
     let set = set.object.metadata.name.clone().unwrap_or_default();

@@ -12,16 +12,44 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// How long a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Length {
-    /// Moves of the users.
-    pub moves: usize,
+/// How large a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Length {
+    /// As its seed says: most are small, since these find most and are read quickly.
+    #[default]
+    OfSeed,
+    /// A large one with so many moves.
+    Moves(usize),
 }
 
-impl Default for Length {
-    fn default() -> Self {
-        Self { moves: 60 }
+/// How much there is of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Machines at the beginning; users buy two more at most.
+    pub(crate) machines: usize,
+    /// DaemonSets.
+    pub(crate) sets: usize,
+    /// Moves of the users.
+    pub(crate) moves: usize,
+}
+
+impl Size {
+    fn of(length: Length, mut chance: Chance) -> Self {
+        let (large, small) = (chance.percent(3), chance.percent(75));
+        match length {
+            Length::Moves(moves) => Self { machines: 4, sets: 3, moves },
+            Length::OfSeed if large => {
+                Self { machines: chance.between(4, 8), sets: 3, moves: chance.between(40, 100) }
+            }
+            Length::OfSeed if small => {
+                let (machines, sets) = (chance.between(1, 3), chance.between(1, 2));
+                Self { machines, sets, moves: chance.between(3, 12) }
+            }
+            Length::OfSeed => {
+                let (machines, sets) = (chance.between(2, 5), chance.between(1, 3));
+                Self { machines, sets, moves: chance.between(10, 40) }
+            }
+        }
     }
 }
 
@@ -65,11 +93,12 @@ async fn play(seed: u64, length: Length) -> Result<Outcome> {
     let is_calm = seed.is_multiple_of(8);
     let dials = if is_calm { Dials::default() } else { Dials::swarm(&mut of_plan) };
     let plan = Plan { dials, two_leaders: !is_calm && of_plan.percent(20), ..Plan::default() };
+    let size = Size::of(length, chance.branch("size"));
     let trace = Trace::default();
-    trace.say(format_args!("seed {seed}: {plan:?}"));
+    trace.say(format_args!("seed {seed}: {size:?} {plan:?}"));
     let mut world = World::begin(&chance, plan, trace.clone()).await?;
     world.faults.turn(true);
-    users::play(&mut world, chance.branch("users"), length.moves).await;
+    users::play(&mut world, chance.branch("users"), size).await;
     world.faults.turn(false);
     users::leave(&mut world);
     come_to_rest(&world).await?;

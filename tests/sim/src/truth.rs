@@ -4,8 +4,12 @@
 //! that its maker may have seen. A run is some thousand writes long.
 
 use apiserver::encode;
+use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,28 +77,33 @@ impl Truth {
         let plural = parts.next().unwrap_or_default();
         let (namespace, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let key = if namespace == "-" { name.to_string() } else { format!("{namespace}/{name}") };
-        let json = match &event.kind {
-            EventKind::Put { value, .. } => encode::value(value, event.revision).ok(),
-            EventKind::Delete => None,
-        };
         let revision = event.revision;
         match plural {
-            "nodes" => Change::Node(self.nodes.put(key, revision, at, json.and_then(read))),
-            "pods" => Change::Pod(self.pods.put(key, revision, at, json.and_then(read))),
-            "controllerrevisions" => {
-                Change::Revision(self.revisions.put(key, revision, at, json.and_then(read)))
-            }
-            "daemonsets" => {
-                let set = json.and_then(|json| Some(Set { object: read(json.clone())?, json }));
-                Change::Set(self.sets.put(key, revision, at, set))
-            }
+            "nodes" => Change::Node(self.nodes.put(key, revision, at, read(event))),
+            "pods" => Change::Pod(self.pods.put(key, revision, at, read(event))),
+            "controllerrevisions" => Change::Revision(self.revisions.put(key, revision, at, read(event))),
+            "daemonsets" => Change::Set(self.sets.put(key, revision, at, whole(event))),
             _ => Change::Other,
         }
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(json: Value) -> Option<T> {
-    serde_json::from_value(json).ok()
+fn stored(event: &Event) -> Option<&[u8]> {
+    match &event.kind {
+        EventKind::Put { value, .. } => Some(value),
+        EventKind::Delete => None,
+    }
+}
+
+fn read<T: DeserializeOwned + Metadata<Ty = ObjectMeta>>(event: &Event) -> Option<T> {
+    let mut object: T = serde_json::from_slice(stored(event)?).ok()?;
+    object.metadata_mut().resource_version = Some(event.revision.to_string());
+    Some(object)
+}
+
+fn whole(event: &Event) -> Option<Set> {
+    let json = encode::value(stored(event)?, event.revision).ok()?;
+    Some(Set { object: DaemonSet::deserialize(&json).ok()?, json })
 }
 
 impl<T> History<T> {

@@ -8,6 +8,7 @@ mod sets;
 use crate::chance::Chance;
 use crate::clock::{self, Party};
 use crate::hands::{Outcome, REVISIONS, SETS};
+use crate::seed::Size;
 use crate::world::World;
 use jiff::SignedDuration;
 use moves::Move;
@@ -17,9 +18,15 @@ use std::time::Duration;
 /// The longest time between two moves.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
-/// Makes so many moves, until a promise is broken.
-pub(crate) async fn play(world: &mut World, mut chance: Chance, moves: usize) {
-    for _ in 0..moves {
+/// Buys the first machines and makes all moves, until a promise is broken.
+pub(crate) async fn play(world: &mut World, mut chance: Chance, size: Size) {
+    for _ in 0..size.machines {
+        let first = Move::buy(world, &mut chance);
+        world.trace.say(format_args!("user: {first}"));
+        // Buying is refused by nobody.
+        let _ = first.make(world).await;
+    }
+    for _ in 0..size.moves {
         // Half of all moves come at once after another: bursts are what races are made of.
         let pause = if chance.percent(50) { Duration::from_millis(200) } else { LONGEST_PAUSE };
         let pause = chance.within(pause);
@@ -27,7 +34,7 @@ pub(crate) async fn play(world: &mut World, mut chance: Chance, moves: usize) {
         if world.trace.first_broken().is_some() {
             return;
         }
-        let next = Move::draw(world, &mut chance);
+        let next = Move::draw(world, size, &mut chance);
         world.trace.say(format_args!("user: {next}"));
         if let Err(why) = next.make(world).await {
             world.trace.say(format_args!("user: refused: {why}"));

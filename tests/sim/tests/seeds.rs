@@ -4,7 +4,7 @@ use sim::seed::{Length, run};
 
 /// Half a minute of a debug build on a busy machine.
 const SEEDS: u64 = 5;
-const LENGTH: Length = Length { moves: 40 };
+const LENGTH: Length = Length::Moves(40);
 
 #[test]
 fn some_seeds_hold_every_promise() {

@@ -7,7 +7,9 @@ use crate::words;
 use daemonset::Placement;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::Pod;
+use objects::owner::controller_of;
 use objects::pod;
+use objects::selector::Selector;
 use std::sync::Arc;
 
 const PROMISE: &str = "a status never claims what is not so";
@@ -93,7 +95,7 @@ impl Numbers {
             let is_run = |place: &Option<Placement>| place == &Some(Placement::Run);
             let is_other = |place: &Option<Placement>| place.as_ref().is_some_and(|place| !place.runs());
             let (wanted, surely) = (places.iter().any(is_run), places.iter().all(is_run));
-            let seat = Seat::of(look, uid, node);
+            let seat = Seat::of(look, uid, node, sets);
             numbers.desired.count(surely, wanted);
             numbers.current.count(surely && seat.surely, wanted && seat.possibly);
             numbers.ready.count(surely && seat.surely_ready, wanted && seat.possibly_ready);
@@ -114,25 +116,35 @@ struct Seat {
 }
 
 impl Seat {
-    fn of(look: &Look<'_>, uid: &str, node: &str) -> Self {
-        let counts = |pod: &Pod| {
-            Look::owner(pod).is_some_and(|(_, owner)| owner == uid)
-                && words::target(pod) == node
-                && !(pod::is_terminal(pod) && pod::is_terminating(pod))
-        };
+    fn of(look: &Look<'_>, uid: &str, node: &str, sets: &[Arc<Set>]) -> Self {
+        let is_here =
+            |pod: &Pod| words::target(pod) == node && !(pod::is_terminal(pod) && pod::is_terminating(pod));
+        let is_its = |pod: &Pod| Look::owner(pod).is_some_and(|(_, owner)| owner == uid);
+        // OW-6: an orphan that can be adopted is counted with the attempt; that it is gone on the server shows later.
+        let may_be_its = |pod: &Pod| is_its(pod) || sets.iter().any(|set| is_adoptable(pod, set));
         let mut seat = Self { surely_ready: true, ..Self::default() };
         for key in look.truth.pods.keys() {
             let versions = look.truth.pods.since(key, look.since);
-            let there: Vec<&Arc<Pod>> = versions.iter().flatten().filter(|pod| counts(pod)).collect();
+            let there: Vec<&Arc<Pod>> =
+                versions.iter().flatten().filter(|pod| is_here(pod) && may_be_its(pod)).collect();
             if there.is_empty() {
                 continue;
             }
             seat.possibly = true;
-            seat.surely |= there.len() == versions.len();
+            seat.surely |= there.len() == versions.len() && there.iter().all(|pod| is_its(pod));
             seat.possibly_ready |= there.iter().any(|pod| pod::is_ready(pod));
             seat.surely_ready &= there.iter().all(|pod| pod::is_ready(pod));
         }
         seat.surely_ready &= seat.surely;
         seat
     }
+}
+
+/// Whether nobody controls the pod and the set selects it.
+fn is_adoptable(pod: &Pod, set: &Set) -> bool {
+    let selector = set.object.spec.as_ref().map(|spec| Selector::from_label_selector(&spec.selector));
+    let Some(Ok(selector)) = selector else { return false };
+    pod.metadata.namespace == set.object.metadata.namespace
+        && controller_of(&pod.metadata).is_none()
+        && selector.matches(&pod.metadata.labels.clone().unwrap_or_default())
 }

@@ -5,6 +5,7 @@ use crate::chance::Chance;
 use crate::clock::{self, Party};
 use crate::hands::{NODES, Outcome, PODS, SETS};
 use crate::machines::{Make, client_of};
+use crate::seed::Size;
 use crate::world::World;
 use agent::runtime::simulated::Stages;
 use jiff::SignedDuration;
@@ -12,8 +13,8 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::time::Duration;
 
-/// Most machines of a cluster.
-const MACHINES: usize = 6;
+/// Machines that users buy in addition to the first ones.
+const MORE_MACHINES: usize = 2;
 
 /// One move.
 pub(super) enum Move {
@@ -24,6 +25,7 @@ pub(super) enum Move {
     DeletePod { key: String },
     FailPod { key: String, phase: &'static str },
     Orphan { key: String },
+    Release { key: String },
     Label { node: String, disk: &'static str },
     Taint { node: String, taints: Value },
     Cordon { node: String, is_cordoned: bool },
@@ -38,12 +40,13 @@ pub(super) enum Move {
 
 impl Move {
     /// A move that makes sense in this world.
-    pub(super) fn draw(world: &World, chance: &mut Chance) -> Self {
+    pub(super) fn draw(world: &World, size: Size, chance: &mut Chance) -> Self {
         let machines = world.machines.names();
-        if machines.is_empty() || (machines.len() < MACHINES && chance.percent(6)) {
-            return buy(world, chance);
+        let is_room = machines.len() < size.machines + MORE_MACHINES;
+        if machines.is_empty() || (is_room && chance.percent(6)) {
+            return Self::buy(world, chance);
         }
-        let set = a_name(chance);
+        let set = a_name(size, chance);
         let exists = world.observer.truth().sets.get(&format!("default/{set}")).is_some();
         match chance.below(100) {
             _ if !exists => Self::Apply { set: sets::any(&set, chance), name: set },
@@ -53,10 +56,15 @@ impl Move {
                 name: set,
                 propagation: ["Background", "Foreground", "Orphan"][chance.below(3)],
             },
-            40..60 => on_pod(world, chance).unwrap_or_else(|| change(a_name(chance), chance)),
+            40..60 => on_pod(world, chance).unwrap_or_else(|| change(set, chance)),
             60..85 => on_node(&machines, chance),
             _ => disaster(&machines, &world.processes, chance),
         }
+    }
+
+    /// One more machine.
+    pub(super) fn buy(world: &World, chance: &mut Chance) -> Self {
+        buy(world, chance)
     }
 
     /// Makes it.
@@ -73,6 +81,10 @@ impl Move {
             }
             Self::Orphan { key } => {
                 let patch = json!({"metadata": {"ownerReferences": null}});
+                hands.merge(&format!("{PODS}/{key}"), &patch).await
+            }
+            Self::Release { key } => {
+                let patch = json!({"metadata": {"labels": {"app": null}}});
                 hands.merge(&format!("{PODS}/{key}"), &patch).await
             }
             Self::Label { node, disk } => {
@@ -110,13 +122,13 @@ impl Move {
     }
 }
 
-fn a_name(chance: &mut Chance) -> String {
-    sets::NAMES[chance.below(sets::NAMES.len())].to_string()
+fn a_name(size: Size, chance: &mut Chance) -> String {
+    sets::NAMES[chance.below(size.sets.min(sets::NAMES.len()))].to_string()
 }
 
 fn buy(world: &World, chance: &mut Chance) -> Move {
     let taken: Vec<String> = world.machines.names().into_iter().map(|(name, _)| name).collect();
-    let free = (1..=MACHINES as u32 + 1).find(|number| !taken.contains(&format!("n{number}")));
+    let free = (1..).find(|number| !taken.contains(&format!("n{number}")));
     let disk = ["ssd", "hdd"][chance.below(2)];
     let slow = |chance: &mut Chance, seconds: u64| chance.within(Duration::from_secs(seconds));
     let stages = chance.percent(70).then(|| Stages {
@@ -161,7 +173,8 @@ fn on_pod(world: &World, chance: &mut Chance) -> Option<Move> {
     Some(match chance.below(10) {
         0..5 => Move::DeletePod { key },
         5..8 => Move::FailPod { key, phase: ["Failed", "Succeeded"][chance.below(2)] },
-        _ => Move::Orphan { key },
+        8 => Move::Orphan { key },
+        _ => Move::Release { key },
     })
 }
 
@@ -212,6 +225,7 @@ impl fmt::Display for Move {
             Self::DeletePod { key } => write!(f, "delete pod {key}"),
             Self::FailPod { key, phase } => write!(f, "pod {key} turns {phase}"),
             Self::Orphan { key } => write!(f, "pod {key} loses its owner"),
+            Self::Release { key } => write!(f, "pod {key} loses its label"),
             Self::Label { node, disk } => write!(f, "label node {node} disk={disk}"),
             Self::Taint { node, taints } => write!(f, "taints of node {node}: {taints}"),
             Self::Cordon { node, is_cordoned } => {
