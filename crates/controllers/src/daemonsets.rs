@@ -104,7 +104,7 @@ impl Loop {
         caches.pods.listen(move |change| this.wake(wakes::by_dependent(&this.shared.caches, change)));
         let this = self.clone();
         caches.revisions.listen(move |change| {
-            let woken = wakes::by_dependent(&this.shared.caches, change);
+            let woken = wakes::by_revision(&this.shared.caches, change);
             this.ledgers.history_changed(&woken);
             this.wake(woken);
         });

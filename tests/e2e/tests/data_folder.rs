@@ -210,6 +210,10 @@ fn contents(folder: &Path) -> BTreeMap<String, (usize, u64)> {
             found.extend(below.map(|(inner, what)| (format!("{name}/{inner}"), what)));
             continue;
         }
+        // A socket that a server has left behind holds nothing either.
+        if !entry.file_type().unwrap().is_file() {
+            continue;
+        }
         let bytes = std::fs::read(path).unwrap();
         if !bytes.is_empty() {
             let mut hasher = DefaultHasher::new();

@@ -6,12 +6,13 @@
 //!
 //! Kubernetes: the event handlers of `daemon_controller.go`. Differs: a new revision wakes its owner (BUG-10); a node that
 //! goes wakes all, so that no status counts it any more (BUG-4); a changed node wakes whoever's placement there changes,
-//! also where no pod is bound yet (BUG-11).
+//! also where no pod is bound yet (BUG-11); a revision that an
+//! earlier DaemonSet of the same name left wakes the new one when it goes.
 
 use crate::caches::mirror::Kept;
 use crate::caches::{BY_NODE, Caches, Change, Whole};
 use daemonset::{Judge, Placement};
-use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use objects::key::ObjectKey;
@@ -31,6 +32,15 @@ pub(super) fn by_dependent<T: Kept>(caches: &Caches, change: &Change<'_, T>) -> 
             woken.extend(could_adopt(caches, orphan));
         }
     }
+    woken
+}
+
+/// After a change of a revision: as any dependent, and one that goes wakes whoever has the name of its owner. Revisions are
+/// named after their DaemonSet, so that a new one may have found its revision there when its predecessor was deleted.
+pub(super) fn by_revision(caches: &Caches, change: &Change<'_, ControllerRevision>) -> BTreeSet<ObjectKey> {
+    let mut woken = by_dependent(caches, change);
+    let gone = change.old.filter(|_| change.new.is_none());
+    woken.extend(gone.and_then(|gone| namesake(caches, &gone.metadata)));
     woken
 }
 
@@ -78,10 +88,17 @@ fn went_silent(old: &Node, new: &Node) -> bool {
 
 /// The DaemonSet that controls it, if the cache has it with the same uid (OW-10).
 fn owner(caches: &Caches, meta: &ObjectMeta) -> Option<ObjectKey> {
+    let uid = &controller_of(meta)?.uid;
+    let key = namesake(caches, meta)?;
+    let seen = caches.daemonsets.get(&key)?;
+    (seen.object.metadata.uid.as_deref() == Some(uid)).then_some(key)
+}
+
+/// The DaemonSet of the name of the one that controls it, perhaps made after that was deleted.
+fn namesake(caches: &Caches, meta: &ObjectMeta) -> Option<ObjectKey> {
     let owner = controller_of(meta).filter(|owner| owner.kind == "DaemonSet")?;
     let key = ObjectKey::new(meta.namespace.as_deref().unwrap_or_default(), &owner.name);
-    let seen = caches.daemonsets.get(&key)?;
-    (seen.object.metadata.uid.as_deref() == Some(&owner.uid)).then_some(key)
+    caches.daemonsets.get(&key).map(|_| key)
 }
 
 /// DaemonSets whose selector matches an orphan (OW-12).

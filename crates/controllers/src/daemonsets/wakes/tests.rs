@@ -1,7 +1,6 @@
 //! Caches with some DaemonSets, one change of something else, and who was woken by it.
 
 use super::*;
-use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -60,7 +59,7 @@ fn world() -> (Caches, Log) {
     let (heard, seen) = (log.clone(), caches.clone());
     caches.pods.listen(move |change| note(&heard, by_dependent(&seen, change)));
     let (heard, seen) = (log.clone(), caches.clone());
-    caches.revisions.listen(move |change| note(&heard, by_dependent(&seen, change)));
+    caches.revisions.listen(move |change| note(&heard, by_revision(&seen, change)));
     let (heard, seen) = (log.clone(), caches.clone());
     caches.nodes.listen(move |change| note(&heard, by_node(&seen, change)));
     (caches, log)
@@ -151,6 +150,11 @@ fn revisions_wake_as_pods_do() {
     check(&[meta("1", "z", ""), meta("2", "x", "")], &["ns/a", "ns/b"]);
     check(&[meta("1", "x", A), Value::Null], &["ns/a"]);
     check(&[meta("1", "x", ""), Value::Null], &[]);
+    // Its successor has used it, and needs one of its own now.
+    let left = meta("1", "x", "DaemonSet/a/uid-of-a-predecessor");
+    check(&[left.clone()], &[]);
+    check(&[left, Value::Null], &["ns/a"]);
+    check(&[meta("1", "x", "DaemonSet/gone/uid"), Value::Null], &[]);
 }
 
 fn node(version: &str, labels: Value, taints: Value) -> Value {
