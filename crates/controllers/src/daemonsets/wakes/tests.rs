@@ -152,7 +152,7 @@ fn revisions_wake_as_pods_do() {
     check(&[meta("1", "x", ""), Value::Null], &[]);
     // Its successor has used it, and needs one of its own now.
     let left = meta("1", "x", "DaemonSet/a/uid-of-a-predecessor");
-    check(&[left.clone()], &[]);
+    check(std::slice::from_ref(&left), &[]);
     check(&[left, Value::Null], &["ns/a"]);
     check(&[meta("1", "x", "DaemonSet/gone/uid"), Value::Null], &[]);
 }
