@@ -14,6 +14,7 @@ pub use copying::backup;
 pub use nodes::{agent, fleet};
 
 use crate::config;
+use crate::pki::Authority;
 use anyhow::{Context as _, Result, bail};
 use apiserver::{ApiServer, User};
 use backing::Backing;
@@ -46,6 +47,8 @@ pub async fn server(
     let data_dir = crate::folder::open(&config.data_dir)?;
     let listeners = listen(&config.listen).await?;
     let (client_side, inner_side) = addresses(&listeners)?;
+    // An authority that cannot be used is refused before the store is touched, and a store before anything is made.
+    Authority::find(config.pki_dir.as_deref().unwrap_or(&data_dir.join("pki")))?;
     let opened = backing::open(&config.store, &data_dir).await?;
     let trust = Trust::open(&data_dir, client_side, &config)?;
     let store = opened.of(trust.authority(), trust.common()).await?;

@@ -125,10 +125,18 @@ impl Authority {
     /// Reads the authority from `dir`, or makes it there.
     pub fn open(dir: &Path, now: Timestamp) -> Result<Self, PkiError> {
         private_dir(dir)?;
+        match Self::find(dir)? {
+            Some(found) => Ok(found),
+            None => Self::make(&dir.join("ca.crt"), &dir.join("ca.key"), now),
+        }
+    }
+
+    /// The authority that is there, if any; writes nothing.
+    pub fn find(dir: &Path) -> Result<Option<Self>, PkiError> {
         let (certificate, key) = (dir.join("ca.crt"), dir.join("ca.key"));
         match (certificate.exists(), key.exists()) {
-            (true, true) => Self::read(&certificate, &key),
-            (false, false) => Self::make(&certificate, &key, now),
+            (true, true) => Self::read(&certificate, &key).map(Some),
+            (false, false) => Ok(None),
             (true, false) => Err(PkiError::HalfAnAuthority { found: certificate, missing: key }),
             (false, true) => Err(PkiError::HalfAnAuthority { found: key, missing: certificate }),
         }

@@ -193,6 +193,11 @@ impl Faults {
         self.lock().dials.longest_call()
     }
 
+    /// Whether processes crash.
+    pub(crate) fn may_crash(&self) -> bool {
+        self.lock().dials.may_crash()
+    }
+
     /// How far the client's watch of a kind is; none before its first complete list.
     pub(crate) fn heard(&self, client: &str, plural: &str) -> Option<Revision> {
         self.lock().heard.get(&(client.to_string(), plural.to_string())).copied()

@@ -14,6 +14,8 @@ use std::time::Duration;
 const CALLS_IN_A_ROW: u32 = 12;
 /// Coalescing, and work in between.
 const WORK: Duration = Duration::from_millis(50);
+/// So long the API server lets the creation of a pod wait for its namespace's account, which another loop makes.
+const ACCOUNT_WAIT: Duration = Duration::from_secs(1);
 /// Kinds that the loop reads.
 const READS: [&str; 4] = ["nodes", "pods", "daemonsets", "controllerrevisions"];
 
@@ -45,7 +47,8 @@ impl Window {
 
 /// The longest time between a plan and its last write.
 fn under_way(faults: &Faults) -> Duration {
-    WORK + faults.longest_call() * CALLS_IN_A_ROW
+    let account = if faults.may_crash() { ACCOUNT_WAIT } else { Duration::ZERO };
+    WORK + account + faults.longest_call() * CALLS_IN_A_ROW
 }
 
 /// When the first write was that this client has not been shown; none if it has not been shown its lists.
