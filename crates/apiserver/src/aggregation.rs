@@ -7,15 +7,12 @@
 //! it is about the server's own decisions and has to run where no loop does.
 
 use crate::Inner;
-use crate::authn::{MASTERS, User};
 use crate::cache::collection::Taken;
 use crate::cache::item::Filter;
 use crate::rbac;
-use crate::request::{Request, Target};
 use crate::resources::{Kind, find};
-use crate::verbs::Call;
+use crate::verbs::own::as_server;
 use crate::verbs::update::{Write, rewrite};
-use http::{HeaderMap, Method};
 use objects::selector::Selector;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -44,25 +41,15 @@ async fn write(server: &Inner, kind: &'static Kind) {
     for role in &all {
         let Some(wanted) = collected(role, &all).filter(|wanted| role["rules"] != *wanted) else { continue };
         let name = role["metadata"]["name"].as_str().unwrap_or_default();
-        let target = Target { name: name.to_string(), ..Target::default() };
-        let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
-        let (request, headers) = (Request::parse(&Method::PUT, "/", ""), HeaderMap::new());
-        let upgrade = None;
-        let call = Call {
-            server,
-            kind,
-            target: &target,
-            request: &request,
-            headers: &headers,
-            user: &user,
-            upgrade,
-        };
-        let written = rewrite(&call, Write::own(false), |role| {
-            let mut role = role.clone();
-            if role["aggregationRule"].is_object() {
-                role["rules"] = wanted.clone();
-            }
-            Ok((role, Vec::new()))
+        let written = as_server(server, kind, ("", name), async |call| {
+            let collecting = rewrite(call, Write::own(false), |role| {
+                let mut role = role.clone();
+                if role["aggregationRule"].is_object() {
+                    role["rules"] = wanted.clone();
+                }
+                Ok((role, Vec::new()))
+            });
+            collecting.await
         });
         match written.await {
             Ok(_) => {}

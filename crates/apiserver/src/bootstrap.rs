@@ -7,15 +7,13 @@
 mod roles;
 
 use crate::addresses::KUBERNETES;
-use crate::authn::{MASTERS, User};
 use crate::error::ApiError;
 use crate::rbac;
-use crate::request::{Request, Target};
 use crate::resources::find;
+use crate::verbs::own::as_server;
 use crate::verbs::update::{Write, rewrite};
 use crate::verbs::{Call, create};
 use crate::{Config, Inner};
-use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 /// `true`: the server may restore this role.
@@ -52,28 +50,19 @@ async fn ensure(
 ) -> Result<(), ApiError> {
     let Some(kind) = find(group, version, plural) else { return Ok(()) };
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    let found = server.read(kind, namespace, name).await?;
-    let target = target(group, version, plural, namespace, name);
-    let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
-    let (request, headers) = (Request::parse(&Method::POST, "/", ""), HeaderMap::new());
-    let call = Call {
-        server,
-        kind,
-        target: &target,
-        request: &request,
-        headers: &headers,
-        user: &user,
-        upgrade: None,
-    };
-    if let Some((found, _)) = found {
-        return match plural {
-            "clusterroles" | "clusterrolebindings" => restore(&call, &found, &object).await,
-            _ => Ok(()),
-        };
-    }
+    let found = server.read(kind, namespace, name).await?.map(|(found, _)| found);
+    as_server(server, kind, (namespace, name), async |call| match (found, plural) {
+        (Some(found), "clusterroles" | "clusterrolebindings") => restore(call, &found, &object).await,
+        (Some(_), _) => Ok(()),
+        (None, _) => new(call, object.clone()).await,
+    })
+    .await
+}
+
+async fn new(call: &Call<'_>, object: Value) -> Result<(), ApiError> {
     let record = create::Record::Updated(MANAGER);
     let new = create::New { object, record, warnings: Vec::new(), dry_run: false };
-    match create::new_object(&call, new).await {
+    match create::new_object(call, new).await {
         // Another server on the same store was faster.
         Err(error) if error.reason == "AlreadyExists" => Ok(()),
         other => other.map(drop),
@@ -118,17 +107,6 @@ fn lacking(found: &Value, wanted: &Value) -> Vec<Value> {
     subjects.filter(|subject| !known.iter().any(|other| same(subject, other))).cloned().collect()
 }
 
-fn target(group: &str, version: &str, plural: &str, namespace: &str, name: &str) -> Target {
-    Target {
-        group: group.into(),
-        version: version.into(),
-        plural: plural.into(),
-        namespace: namespace.into(),
-        name: name.into(),
-        ..Target::default()
-    }
-}
-
 /// The endpoint of `default/kubernetes` is the address where we are now.
 async fn endpoint(server: &Inner) -> Result<(), ApiError> {
     let address = server.config.advertise;
@@ -139,23 +117,13 @@ async fn endpoint(server: &Inner) -> Result<(), ApiError> {
     // Kubernetes refuses loopback addresses in endpoints from users; a cluster on one machine has no other.
     ensure(server, ("", "v1", "endpoints"), "default", object).await.or_else(loopback)?;
     let Some(kind) = find("", "v1", "endpoints") else { return Ok(()) };
-    let target = target("", "v1", "endpoints", "default", "kubernetes");
-    let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
-    let (request, headers) = (Request::parse(&Method::PUT, "/", ""), HeaderMap::new());
-    let call = Call {
-        server,
-        kind,
-        target: &target,
-        request: &request,
-        headers: &headers,
-        user: &user,
-        upgrade: None,
-    };
-    let write = Write::own(false);
-    let moved = rewrite(&call, write, |old| {
-        let mut new = old.clone();
-        new["subsets"] = subsets.clone();
-        Ok((new, Vec::new()))
+    let moved = as_server(server, kind, ("default", "kubernetes"), async |call| {
+        let address = rewrite(call, Write::own(false), |old| {
+            let mut new = old.clone();
+            new["subsets"] = subsets.clone();
+            Ok((new, Vec::new()))
+        });
+        address.await
     });
     match moved.await {
         Ok(_) => Ok(()),

@@ -11,6 +11,7 @@ pub mod delete;
 pub mod ending;
 pub mod eviction;
 pub mod metadata;
+pub mod own;
 pub mod pods;
 pub mod read;
 pub mod same;

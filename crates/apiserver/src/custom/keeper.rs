@@ -4,16 +4,14 @@
 //! compare-and-swap, and who comes second finds it done. Kubernetes: `pkg/controller` of apiextensions.
 
 use super::naming::{self, Step};
-use crate::authn::{MASTERS, User};
 use crate::deletion::{DeleteOptions, Propagation};
 use crate::error::ApiError;
-use crate::request::{Request, Target};
 use crate::resources::customresourcedefinitions::KIND;
 use crate::resources::{Kind, KindRef};
+use crate::verbs::own::as_server;
 use crate::verbs::update::{Write, rewrite};
-use crate::verbs::{Call, create, delete, metadata};
+use crate::verbs::{create, delete, metadata};
 use crate::{Inner, cache::item::Filter};
-use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -71,7 +69,7 @@ async fn act(server: &Inner, definition: &Value, step: Step, kind: Option<&KindR
 /// Writes a status, and takes the finalizer away when the definition may go.
 async fn written(server: &Inner, definition: &Value, status: Value, release: bool) -> Result<(), ApiError> {
     let name = metadata::text(definition, "name");
-    as_server(server, &KIND, "", name, async |call| {
+    as_server(server, &KIND, ("", name), async |call| {
         // Decided from this state: a newer one is decided again.
         let expected = metadata::text(definition, "resourceVersion").parse().ok();
         let write = Write { expected, ..Write::own(false) };
@@ -106,7 +104,7 @@ async fn empty(server: &Inner, kind: &Kind) -> Result<(), ApiError> {
     };
     let items = collection.select(&Filter::default()).items;
     for item in items.iter().filter(|item| !item.terminating) {
-        let ended = as_server(server, kind, &item.namespace, &item.name, async |call| {
+        let ended = as_server(server, kind, (&item.namespace, &item.name), async |call| {
             delete::end(call, &item.name, &options).await.map(drop)
         });
         match ended.await {
@@ -115,34 +113,4 @@ async fn empty(server: &Inner, kind: &Kind) -> Result<(), ApiError> {
         }
     }
     Ok(())
-}
-
-/// A call of the server itself.
-async fn as_server<T>(
-    server: &Inner,
-    kind: &Kind,
-    namespace: &str,
-    name: &str,
-    work: impl AsyncFnOnce(&Call<'_>) -> Result<T, ApiError>,
-) -> Result<T, ApiError> {
-    let target = Target {
-        group: kind.group.into(),
-        version: kind.version.into(),
-        plural: kind.plural.into(),
-        namespace: namespace.into(),
-        name: name.into(),
-        ..Target::default()
-    };
-    let user = User::authenticated("system:apiserver", [MASTERS.to_string()]);
-    let (request, headers) = (Request::parse(&Method::PUT, "/", ""), HeaderMap::new());
-    let call = Call {
-        server,
-        kind,
-        target: &target,
-        request: &request,
-        headers: &headers,
-        user: &user,
-        upgrade: None,
-    };
-    work(&call).await
 }
