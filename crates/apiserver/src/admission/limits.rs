@@ -114,67 +114,63 @@ fn sums(pod: &Value) -> (Amounts, Amounts) {
 }
 
 fn check(broken: &mut Vec<String>, limit: &Value, requests: &Amounts, limits: &Amounts) {
-    let kind = text(limit, "type");
-    for (name, bound) in amounts_of(limit, "min") {
-        broken.extend(below(kind, &name, bound, requests.get(&name), limits.get(&name)));
-    }
-    for (name, bound) in amounts_of(limit, "max") {
-        broken.extend(above(kind, &name, bound, requests.get(&name), limits.get(&name)));
-    }
-    for (name, bound) in amounts_of(limit, "maxLimitRequestRatio") {
-        broken.extend(out_of_ratio(kind, &name, bound, requests.get(&name), limits.get(&name)));
-    }
-}
-
-fn below(
-    kind: &str,
-    name: &str,
-    bound: Amount,
-    request: Option<&Amount>,
-    limit: Option<&Amount>,
-) -> Option<String> {
-    let text = format!("minimum {name} usage per {kind} is {bound}");
-    match (request, limit) {
-        (None, _) => Some(format!("{text}.  No request is specified")),
-        (Some(request), _) if *request < bound => Some(format!("{text}, but request is {request}")),
-        (_, Some(limit)) if *limit < bound => Some(format!("{text}, but limit is {limit}")),
-        _ => None,
-    }
-}
-
-fn above(
-    kind: &str,
-    name: &str,
-    bound: Amount,
-    request: Option<&Amount>,
-    limit: Option<&Amount>,
-) -> Option<String> {
-    let text = format!("maximum {name} usage per {kind} is {bound}");
-    match (limit, request) {
-        (None, _) => Some(format!("{text}.  No limit is specified")),
-        (Some(limit), _) if *limit > bound => Some(format!("{text}, but limit is {limit}")),
-        (_, Some(request)) if *request > bound => Some(format!("{text}, but request is {request}")),
-        _ => None,
-    }
-}
-
-fn out_of_ratio(
-    kind: &str,
-    name: &str,
-    bound: Amount,
-    request: Option<&Amount>,
-    limit: Option<&Amount>,
-) -> Option<String> {
-    let text = format!("{name} max limit to request ratio per {kind} is {bound}, but");
-    let some = |amount: Option<&Amount>| amount.copied().filter(|amount| !amount.is_zero());
-    let Some(request) = some(request) else {
-        return Some(format!("{text} no request is specified or request is 0"));
+    let of = text(limit, "type");
+    let uses = |(name, bound): (String, Amount)| {
+        let (request, limit) = (requests.get(&name).copied(), limits.get(&name).copied());
+        Use { of, name, bound, request, limit }
     };
-    let Some(limit) = some(limit) else {
-        return Some(format!("{text} no limit is specified or limit is 0"));
-    };
-    let exceeds = limit.milli().saturating_mul(1000) > bound.milli().saturating_mul(request.milli());
-    exceeds.then(|| format!("{text} provided ratio is {:.6}", quotient(limit, request)))
+    broken.extend(amounts_of(limit, "min").into_iter().filter_map(|min| uses(min).below()));
+    broken.extend(amounts_of(limit, "max").into_iter().filter_map(|max| uses(max).above()));
+    let ratios = amounts_of(limit, "maxLimitRequestRatio");
+    broken.extend(ratios.into_iter().filter_map(|ratio| uses(ratio).out_of_ratio()));
+}
+
+/// What a container or a pod uses of one resource, beside what bounds it.
+struct Use<'a> {
+    /// `Container` or `Pod`.
+    of: &'a str,
+    name: String,
+    bound: Amount,
+    request: Option<Amount>,
+    limit: Option<Amount>,
+}
+
+impl Use<'_> {
+    fn below(&self) -> Option<String> {
+        let Self { of, name, bound, .. } = self;
+        let text = format!("minimum {name} usage per {of} is {bound}");
+        match (self.request, self.limit) {
+            (None, _) => Some(format!("{text}.  No request is specified")),
+            (Some(request), _) if request < *bound => Some(format!("{text}, but request is {request}")),
+            (_, Some(limit)) if limit < *bound => Some(format!("{text}, but limit is {limit}")),
+            _ => None,
+        }
+    }
+
+    fn above(&self) -> Option<String> {
+        let Self { of, name, bound, .. } = self;
+        let text = format!("maximum {name} usage per {of} is {bound}");
+        match (self.limit, self.request) {
+            (None, _) => Some(format!("{text}.  No limit is specified")),
+            (Some(limit), _) if limit > *bound => Some(format!("{text}, but limit is {limit}")),
+            (_, Some(request)) if request > *bound => Some(format!("{text}, but request is {request}")),
+            _ => None,
+        }
+    }
+
+    fn out_of_ratio(&self) -> Option<String> {
+        let Self { of, name, bound, .. } = self;
+        let text = format!("{name} max limit to request ratio per {of} is {bound}, but");
+        let some = |amount: Option<Amount>| amount.filter(|amount| !amount.is_zero());
+        let Some(request) = some(self.request) else {
+            return Some(format!("{text} no request is specified or request is 0"));
+        };
+        let Some(limit) = some(self.limit) else {
+            return Some(format!("{text} no limit is specified or limit is 0"));
+        };
+        let exceeds = limit.milli().saturating_mul(1000) > bound.milli().saturating_mul(request.milli());
+        exceeds.then(|| format!("{text} provided ratio is {:.6}", quotient(limit, request)))
+    }
 }
 
 #[cfg(test)]
