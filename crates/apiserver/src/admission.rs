@@ -31,8 +31,13 @@ const EVICTION_SECONDS: i64 = 300;
 /// Namespaces that cannot be deleted (2.6.9).
 pub const PROTECTED_NAMESPACES: &[&str] = &["default", "kube-system", "kube-public"];
 
-/// Admits a new object and fills in what the cluster knows.
-pub async fn create(server: &Inner, user: &User, kind: &Kind, object: &mut Value) -> Result<(), ApiError> {
+/// Admits a new object and fills in what the cluster knows. Answers with what the client is warned of.
+pub async fn create(
+    server: &Inner,
+    user: &User,
+    kind: &Kind,
+    object: &mut Value,
+) -> Result<Vec<String>, ApiError> {
     let namespace = match kind.namespaced {
         true => namespace_takes_new(server, kind, object).await?,
         false => Value::Null,
@@ -55,7 +60,8 @@ pub async fn create(server: &Inner, user: &User, kind: &Kind, object: &mut Value
         server.consistent().await?;
         rights::no_escalation(server, user, kind, object, None)?;
     }
-    node_agent(user, kind, Touch::Create, object, None)
+    node_agent(user, kind, Touch::Create, object, None)?;
+    Ok(pod_security::warnings(kind, &namespace, object))
 }
 
 /// Admits a change of what the call names.

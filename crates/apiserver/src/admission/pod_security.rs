@@ -6,7 +6,7 @@ use super::pod_forbidden;
 use crate::Inner;
 use crate::error::ApiError;
 use crate::pod_security::{Level, Mode, Policy, told, warn_of_existing};
-use crate::resources::{Kind, daemonsets, namespaces, pods};
+use crate::resources::{Kind, namespaces, pods};
 use crate::verbs::metadata::text;
 use serde_json::Value;
 
@@ -23,34 +23,40 @@ pub(super) fn of_pod(namespace: &Value, pod: &Value) -> Result<(), ApiError> {
     }
 }
 
-/// What the client is warned of: pods that are, or would be made, too careless, and namespaces that become stricter.
-pub async fn warnings(
+/// What the client is warned of that makes pods, now or later, in a namespace that asks for more care.
+pub(super) fn warnings(kind: &Kind, namespace: &Value, object: &Value) -> Vec<String> {
+    let (metadata, spec) = match (kind.group, kind.plural) {
+        ("", "pods") => (&object["metadata"], &object["spec"]),
+        ("apps", "daemonsets") => {
+            let template = &object["spec"]["template"];
+            (&template["metadata"], &template["spec"])
+        }
+        _ => return Vec::new(),
+    };
+    let policy = Policy::of(namespace, Mode::Warn);
+    let broken = policy.broken(metadata, spec);
+    match broken.is_empty() {
+        true => Vec::new(),
+        false => vec![format!("would violate PodSecurity \"{policy}\": {}", told(&broken))],
+    }
+}
+
+/// What the client is warned of that changes a DaemonSet, or makes a namespace stricter than its pods are. A pod that is
+/// there stays as careless as it was.
+pub async fn warnings_of_change(
     server: &Inner,
     kind: &Kind,
     new: &Value,
-    old: Option<&Value>,
+    old: &Value,
 ) -> Result<Vec<String>, ApiError> {
-    let is = |other: &Kind| (kind.group, kind.plural) == (other.group, other.plural);
-    if is(&namespaces::KIND) {
-        return match old {
-            Some(old) => of_existing(server, new, old).await,
-            None => Ok(Vec::new()),
-        };
-    }
-    let (metadata, spec) = match old {
-        None if is(&pods::KIND) => (&new["metadata"], &new["spec"]),
-        _ if is(&daemonsets::KIND) && old.is_none_or(|old| old["spec"] != new["spec"]) => {
-            (&new["spec"]["template"]["metadata"], &new["spec"]["template"]["spec"])
+    match (kind.group, kind.plural) {
+        ("", "namespaces") => of_existing(server, new, old).await,
+        ("apps", "daemonsets") if old["spec"] != new["spec"] => {
+            let namespace = server.read(&namespaces::KIND, "", text(new, "namespace")).await?;
+            Ok(warnings(kind, &namespace.unwrap_or_default().0, new))
         }
-        _ => return Ok(Vec::new()),
-    };
-    let namespace = server.read(&namespaces::KIND, "", text(new, "namespace")).await?;
-    let policy = Policy::of(&namespace.unwrap_or_default().0, Mode::Warn);
-    let broken = policy.broken(metadata, spec);
-    Ok(match broken.is_empty() {
-        true => Vec::new(),
-        false => vec![format!("would violate PodSecurity \"{policy}\": {}", told(&broken))],
-    })
+        _ => Ok(Vec::new()),
+    }
 }
 
 async fn of_existing(server: &Inner, new: &Value, old: &Value) -> Result<Vec<String>, ApiError> {

@@ -20,22 +20,20 @@ use std::collections::BTreeSet;
 /// How often a charge is tried again when another server has changed the quota meanwhile.
 const TRIES: usize = 5;
 
-/// Charges what a new object takes, or says why it may not be.
-pub async fn charge(server: &Inner, kind: &Kind, object: &Value, dry_run: bool) -> Result<(), ApiError> {
-    charge_change(server, kind, object, None, dry_run).await
-}
-
-/// Charges what a change adds; what it frees is counted later.
-pub async fn charge_change(
+/// Charges what a new object takes, or what a change adds; or says why it may not be. What a change frees is counted later.
+pub async fn charge(
     server: &Inner,
     kind: &Kind,
     object: &Value,
     old: Option<&Value>,
     dry_run: bool,
 ) -> Result<(), ApiError> {
+    if !kind.namespaced || old.is_some() && !may_grow(kind) {
+        return Ok(());
+    }
     let namespace = text(object, "namespace");
     let quotas = server.cached_in(&KIND, namespace);
-    if !kind.namespaced || quotas.is_empty() {
+    if quotas.is_empty() {
         return Ok(());
     }
     let Some(demand) = Demand::of(server, kind, object, old) else { return Ok(()) };
@@ -67,6 +65,11 @@ pub async fn charge_change(
         }
     }
     Err(ApiError::stale(resource(&KIND), names.first().map_or("", String::as_str)))
+}
+
+/// Kinds of which an object may take more after a change. A pod's resources stay as they were made.
+fn may_grow(kind: &Kind) -> bool {
+    (kind.group, kind.plural) == ("", "services")
 }
 
 /// What an object takes.

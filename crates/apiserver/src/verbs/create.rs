@@ -63,7 +63,7 @@ pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiErr
         "services" => Some(server.addresses.lock().await),
         _ => None,
     };
-    admission::create(server, call.user, kind, &mut object).await?;
+    let admitted = admission::create(server, call.user, kind, &mut object).await?;
     if kind.plural == "services" && kind.group.is_empty() {
         server.consistent().await?;
         crate::addresses::assign(server, &mut object)?;
@@ -74,7 +74,7 @@ pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiErr
     same::tidied(kind.traits.verbatim, &mut object);
     write_record(call, &record, &mut object, &seconds(now));
     warnings.extend(kind.rules.warnings(&object, None));
-    warnings.extend(admission::pod_security::warnings(server, kind, &object, None).await?);
+    warnings.extend(admitted);
     warnings.extend(metadata::finalizer_warnings(&object, kind));
     for attempt in 0..NAME_TRIES {
         if generated {
@@ -87,7 +87,7 @@ pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiErr
         errors.extend(kind.rules.validate_create(&object));
         call.check(&object, &errors)?;
         if attempt == 0 {
-            admission::quota::charge(server, kind, &object, dry_run).await?;
+            admission::quota::charge(server, kind, &object, None, dry_run).await?;
         }
         match store(server, call, &mut object, dry_run).await {
             Err(error) if generated && error.reason == "AlreadyExists" => continue,

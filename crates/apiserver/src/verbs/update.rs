@@ -153,7 +153,7 @@ pub async fn rewrite(
         record(call, write.record, &mut new, &old, managers);
         warnings.extend(kind.rules.warnings(&new, Some(&old)));
         if write.part == Part::Main {
-            warnings.extend(admission::pod_security::warnings(server, kind, &new, Some(&old)).await?);
+            warnings.extend(admission::pod_security::warnings_of_change(server, kind, &new, &old).await?);
         }
         warnings.extend(metadata::finalizer_warnings(&new, kind));
         let mut written = Written { object: new, code: 200, warnings: std::mem::take(&mut write.warnings) };
@@ -167,10 +167,7 @@ pub async fn rewrite(
             }
             return Ok(written);
         }
-        if (kind.group, kind.plural) == ("", "services") {
-            let (new, old) = (&written.object, Some(&old));
-            admission::quota::charge_change(server, kind, new, old, write.dry_run).await?;
-        }
+        admission::quota::charge(server, kind, &written.object, Some(&old), write.dry_run).await?;
         match commit(call, &mut written.object, revision).await? {
             Committed::Done => return Ok(written),
             Committed::Interfered => write.warnings = written.warnings,
