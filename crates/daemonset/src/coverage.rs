@@ -8,7 +8,8 @@
 //! Kubernetes: `podsShouldBeOnNode`, `getPodsWithoutNode`.
 //! Differs: `Succeeded` pods wait like failed ones (BUG-7). A failed pod in its back-off occupies the node under surge
 //! too (BUG-1). The wait ends when it ends, not after its full length again (BUG-19). Old and new are told apart as in
-//! the rollout (RU-5), not by the hash alone.
+//! the rollout (RU-5), not by the hash alone. With surge the one of a version that stays is an available one, if there is
+//! any: upstream keeps the oldest, and so ends the daemon that serves when a template changes twice in a row (BUG-17).
 
 use crate::backoff::{Backoff, Failure};
 use crate::placement::Placement;
@@ -155,24 +156,31 @@ impl Turn<'_> {
 
     /// MG-14.
     fn keep_one_of_each(&mut self, running: &[&Sitter]) -> Option<Doing> {
-        let (new, old) = match running {
-            [] | [_] => return None,
-            many => (many.iter().find(|pod| pod.updated), many.iter().find(|pod| !pod.updated)),
-        };
-        let (kept, doing) = match (new, old) {
-            (Some(new), Some(old)) => (vec![*new, *old], self.settle(new, old)),
-            (new, old) => (new.or(old).copied().into_iter().collect(), None),
-        };
-        let is_kept = |pod: &Sitter| kept.iter().any(|kept| kept.uid == pod.uid && kept.name == pod.name);
-        let rest: Vec<&Sitter> = running.iter().copied().filter(|pod| !is_kept(pod)).collect();
-        let pruned = kept.first().and_then(|first| self.delete_duplicates(&rest, first));
+        if running.len() < 2 {
+            return None;
+        }
+        let (new, old) = (self.best(running, true), self.best(running, false));
+        let kept = new.or(old)?;
+        let is_one = |pod: &Sitter, of: Option<&Sitter>| of.is_some_and(|of| std::ptr::eq(of, pod));
+        let rest = running.iter().copied().filter(|pod| !is_one(pod, new) && !is_one(pod, old));
+        let rest: Vec<&Sitter> = rest.collect();
+        let doing = new.zip(old).map(|(new, old)| self.hand_over(new, old));
+        let pruned = self.delete_duplicates(&rest, kept);
         doing.or(pruned)
     }
 
-    fn settle(&mut self, new: &Sitter, old: &Sitter) -> Option<Doing> {
+    /// The one of a version that stays: who serves, then as without surge.
+    fn best<'p>(&self, running: &[&'p Sitter], updated: bool) -> Option<&'p Sitter> {
+        let version = || running.iter().copied().filter(|pod| pod.updated == updated);
+        version().find(|pod| pod.is_available(self.question.now)).or_else(|| version().next())
+    }
+
+    /// An old pod that is not ready goes before its successor is available: it serves nobody, and may hold the port or the
+    /// memory that the successor waits for.
+    fn hand_over(&mut self, new: &Sitter, old: &Sitter) -> Doing {
         match !old.ready || new.is_available(self.question.now) {
-            true => Some(self.delete(old, Cause::Superseded)),
-            false => Some(Doing::WaitingForNew { old: old.name.clone() }),
+            true => self.delete(old, Cause::Superseded),
+            false => Doing::WaitingForNew { old: old.name.clone() },
         }
     }
 

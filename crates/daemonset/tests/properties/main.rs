@@ -29,6 +29,7 @@ proptest! {
         unseen_writes_are_not_repeated(&case, &plan);
         deletes_are_ours(&world, &plan);
         available_daemons_are_kept(&world, &plan);
+        surges_leave_nobody_unserved(&world, &plan);
         prop_assert_eq!(&plan, &world.plan(), "the same snapshot gives the same plan");
         prop_assert_eq!(&plan, &world.plan_reversed(), "the order of the lists plays no part");
     }
@@ -133,23 +134,42 @@ fn available_daemons_are_kept(world: &World, plan: &Plan) {
     if !plan.actions.iter().any(|action| outdated(&action)) {
         return;
     }
-    let deleted: BTreeSet<&str> = plan.actions.iter().filter_map(deleted_uid).collect();
-    let serves = |node: &str| {
-        world.pods.iter().any(|pod| {
-            let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-            let controller = objects::owner::controller_of(&pod.metadata).map(|owner| owner.uid.as_str());
-            pod::node_name(pod) == Some(node)
-                && matches!(controller, None | Some("d-uid"))
-                && pod::label(pod, "app") == Some("d")
-                && !deleted.contains(uid)
-                && pod::is_available(pod, world.min_ready(), now()) == Availability::Yes
-        })
-    };
-    let wanted: Vec<&str> =
-        plan.nodes.iter().filter(|(_, v)| v.placement.runs()).map(|(node, _)| &**node).collect();
-    let dark = wanted.iter().filter(|node| !serves(node)).count();
+    let wanted = wanted(plan);
+    let dark = wanted.iter().filter(|node| !serving(world, node).any(|pod| !is_deleted(plan, pod))).count();
     let max = world.max_unavailable(wanted.len());
     assert!(dark <= max, "{dark} nodes without a daemon, allowed are {max}: {plan}");
+}
+
+/// RU-14, BUG-17: with surge no node that is served loses the last daemon that serves it.
+fn surges_leave_nobody_unserved(world: &World, plan: &Plan) {
+    if !world.surges() {
+        return;
+    }
+    for node in wanted(plan) {
+        let mut live = serving(world, node).filter(|pod| !pod::is_terminating(pod)).peekable();
+        let is_served = live.peek().is_none() || live.any(|pod| !is_deleted(plan, pod));
+        assert!(is_served, "{node} is without a daemon: {plan}");
+    }
+}
+
+fn wanted(plan: &Plan) -> Vec<&str> {
+    plan.nodes.iter().filter(|(_, v)| v.placement.runs()).map(|(node, _)| &**node).collect()
+}
+
+/// The available daemons on a node that are ours or will be.
+fn serving<'w>(world: &'w World, node: &'w str) -> impl Iterator<Item = &'w Pod> {
+    world.pods.iter().filter(move |pod| {
+        let controller = objects::owner::controller_of(&pod.metadata).map(|owner| owner.uid.as_str());
+        let target = pod.spec.as_ref().and_then(|spec| objects::node_affinity::target_node(spec).ok());
+        target == Some(node)
+            && matches!(controller, None | Some("d-uid"))
+            && pod::label(pod, "app") == Some("d")
+            && pod::is_available(pod, world.min_ready(), now()) == Availability::Yes
+    })
+}
+
+fn is_deleted(plan: &Plan, pod: &Pod) -> bool {
+    plan.actions.iter().filter_map(deleted_uid).any(|uid| pod.metadata.uid.as_deref() == Some(uid))
 }
 
 /// RU-8, the other way: what the budget allows is done. In a calm cluster every node wants its one pod.
@@ -204,6 +224,7 @@ trait Facts {
     fn max_unavailable(&self, wanted: usize) -> usize;
     fn min_ready(&self) -> i32;
     fn updates_on_delete(&self) -> bool;
+    fn surges(&self) -> bool;
 }
 
 impl Facts for World {
@@ -225,5 +246,10 @@ impl Facts for World {
 
     fn updates_on_delete(&self) -> bool {
         self.raw["spec"]["updateStrategy"]["type"] == "OnDelete"
+    }
+
+    fn surges(&self) -> bool {
+        let surge = &self.raw["spec"]["updateStrategy"]["rollingUpdate"]["maxSurge"];
+        !self.updates_on_delete() && !surge.is_null() && *surge != 0
     }
 }
