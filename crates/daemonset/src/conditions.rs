@@ -10,6 +10,8 @@
 //! 2. Messages hold counts that stand in the status anyway, so that a condition never causes a write of its own storm.
 //! 3. A node whose kubelet is silent cannot have a daemon that works, and is not waited for; the message says so.
 //! 4. Conditions of others stay as they are, in their places ([`merged`]).
+//! 5. The status is the only memory there is: `Degraded` begins with a takeover that is in dispute, and names the revision
+//!    ([`is_disputed`]).
 //!
 //! Kubernetes: none; `deployment/util` for the words where they fit.
 
@@ -36,8 +38,8 @@ pub const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 /// the same script, or a webhook that restarts.
 pub const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 
-/// The reason of `Degraded` while [`Hold::Takeover`] holds; read again in the next plan.
-pub(crate) const TAKEOVER: &str = "TakeoverMismatch";
+/// The reason of `Degraded` as long as a takeover is in dispute, and of `Progressing` while [`Hold::Takeover`] holds.
+const TAKEOVER: &str = "TakeoverMismatch";
 
 const DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
 
@@ -46,6 +48,8 @@ const DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
 pub(crate) struct Facts<'a> {
     pub(crate) tally: Tally,
     pub(crate) hold: Option<Hold>,
+    /// The hash of the current revision, if a takeover is in dispute about it.
+    pub(crate) disputed: Option<&'a str>,
     /// Daemons that may be unavailable while it progresses.
     pub(crate) max_unavailable: i32,
     /// The newest of the waits for pods.
@@ -67,9 +71,12 @@ pub(crate) fn are_ours(status: &DaemonSetStatus) -> bool {
     get(Some(status), PROGRESSING).is_some()
 }
 
-/// The reason of the condition of this type.
-pub(crate) fn reason<'a>(status: &'a DaemonSetStatus, type_: &str) -> Option<&'a str> {
-    get(Some(status), type_)?.reason.as_deref()
+/// Whether this status, of our own, says that a takeover is in dispute about the revision with this hash.
+pub(crate) fn is_disputed(status: &DaemonSetStatus, hash: &str) -> bool {
+    get(Some(status), DEGRADED).is_some_and(|degraded| {
+        let message = degraded.message.as_deref().unwrap_or_default();
+        degraded.reason.as_deref() == Some(TAKEOVER) && message.starts_with(&of_revision(hash))
+    })
 }
 
 /// All conditions: ours as these facts make them, and the others.
@@ -214,11 +221,11 @@ impl Facts<'_> {
 
     fn degraded(&self) -> Finding {
         let mut found = Vec::new();
-        // First: the next plan reads it again from the reason.
-        if self.hold == Some(Hold::Takeover) {
-            let text = "the controller before this one counted more daemons as up to date: none is replaced until \
-                        the template changes";
-            found.push((TAKEOVER, text.to_string()));
+        // First, in reason and message: the next plan reads it again.
+        if let Some(hash) = self.disputed {
+            let text = "the controller before this one counted more daemons: none is replaced until the template \
+                        changes";
+            found.push((TAKEOVER, of_revision(hash) + text));
         }
         found.extend(self.faults.iter().cloned());
         let is_late = |refusal: &&Refusal| self.now.duration_since(refusal.since) >= PATIENCE;
@@ -241,6 +248,11 @@ impl Facts<'_> {
             None => (false, "AsExpected", "nothing is wrong".to_string()),
         }
     }
+}
+
+/// What a dispute is about; later versions of us may change the rest of the sentence.
+fn of_revision(hash: &str) -> String {
+    format!("of revision {hash} ")
 }
 
 /// `2 of 3 daemons are available`.

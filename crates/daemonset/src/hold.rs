@@ -6,10 +6,12 @@
 //!    from, and a Deployment that is paused does the same when it is scaled. What a surge has begun on a node is ended.
 //! 3. Taken over (TK-5): the status was written by another controller, which took pods for updated that we take for old.
 //!    Then one of us is wrong, and nothing is restarted until the template changes, which `kubectl rollout restart` is
-//!    enough for (docs/takeover.md).
+//!    enough for (docs/takeover.md), or no old pod is left.
+//! 4. What a takeover has found is found on one day, and remembered in our own status, under another hold too: neither a
+//!    pause nor a change of anything but the template makes an old pod less doubtful (RU-22).
 
 use crate::budget;
-use crate::conditions::{self, TAKEOVER};
+use crate::conditions;
 use crate::snapshot::{PAUSED_ANNOTATION, Subject};
 use crate::tally::Tally;
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -26,15 +28,26 @@ pub enum Hold {
     Takeover,
 }
 
-/// Why old pods stay now, if they do.
-pub(crate) fn hold(subject: &Subject<'_>, tally: Tally) -> Option<Hold> {
-    if !budget::rolls(subject.spec) {
-        return Some(Hold::OnDelete);
+/// What is known about holds in one round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Holds {
+    /// Why old pods stay now, if they do: of several reasons the one that a user has chosen.
+    pub(crate) now: Option<Hold>,
+    /// A takeover is in dispute, whether that is what holds now or not.
+    pub(crate) is_disputed: bool,
+}
+
+impl Holds {
+    /// `hash` is the current revision's.
+    pub(crate) fn of(subject: &Subject<'_>, tally: Tally, hash: &str) -> Self {
+        let is_disputed = is_disputed(subject, tally, hash);
+        let now = match paused(subject.daemon_set) {
+            _ if !budget::rolls(subject.spec) => Some(Hold::OnDelete),
+            Ok(true) => Some(Hold::Paused),
+            _ => is_disputed.then_some(Hold::Takeover),
+        };
+        Self { now, is_disputed }
     }
-    if paused(subject.daemon_set) == Ok(true) {
-        return Some(Hold::Paused);
-    }
-    disagrees(subject, tally).then_some(Hold::Takeover)
 }
 
 /// Whether the rollout is paused; an error for a value that is neither `true` nor `false`, which pauses nothing.
@@ -50,18 +63,19 @@ pub fn paused(daemon_set: &DaemonSet) -> Result<bool, String> {
     }
 }
 
-/// TK-5. A status without our conditions is another controller's. A pod that it took for updated and we for old is missing
+/// Whether the controller before us took pods for updated that are not of the current revision, which has this hash
+/// (TK-5). A status without our conditions is that controller's. A pod that it took for updated and we for old is missing
 /// from one number and too many in the other. A node that has come back since only brings an old pod, and one that has
 /// gone only takes an updated one away.
 ///
 /// Differs: TK-5 compares the old pods alone, and so holds up a rollout whenever a node comes back in the meantime.
-fn disagrees(subject: &Subject<'_>, tally: Tally) -> bool {
+fn is_disputed(subject: &Subject<'_>, tally: Tally, hash: &str) -> bool {
     let Some(status) = &subject.daemon_set.status else { return false };
+    if conditions::are_ours(status) {
+        return conditions::is_disputed(status, hash) && tally.outdated() > 0;
+    }
     if status.observed_generation.unwrap_or_default() != subject.generation {
         return false;
-    }
-    if conditions::are_ours(status) {
-        return conditions::reason(status, conditions::DEGRADED) == Some(TAKEOVER) && tally.outdated() > 0;
     }
     let updated = status.updated_number_scheduled.unwrap_or_default();
     tally.updated < updated && tally.outdated() > status.current_number_scheduled - updated

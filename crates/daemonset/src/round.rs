@@ -5,7 +5,7 @@
 use crate::book::{Book, Entry};
 use crate::budget::{self, Budget};
 use crate::conditions::{self, Facts};
-use crate::hold::{self, Hold};
+use crate::hold::{self, Hold, Holds};
 use crate::plan::{Action, Doing, Name, Plan, Verdict};
 use crate::seats::{Phase, Seat};
 use crate::snapshot::Subject;
@@ -43,10 +43,10 @@ impl Round<'_> {
         before: Vec<Action>,
         drops: impl FnOnce() -> Vec<Action>,
     ) -> (Plan, Remarks) {
-        let hold = hold::hold(self.subject, book.tally());
+        let holds = Holds::of(self.subject, book.tally(), self.hash);
         let budget = budget::budget(self.subject.spec, book.desired());
         let cover = book.coverage();
-        let (mut work, stage) = match (&budget, hold) {
+        let (mut work, stage) = match (&budget, holds.now) {
             _ if !cover.is_empty() => (cover, Stage::Coverage),
             (_, Some(hold)) => (Work::default(), Stage::Held(hold)),
             (Ok(budget), None) => (rollout::roll(book, *budget), Stage::Rollout(*budget)),
@@ -66,12 +66,12 @@ impl Round<'_> {
         plan.actions.extend(work.actions(self.subject, self.hash));
         plan.actions.extend(if is_quiet { drops() } else { Vec::new() });
         plan.problems.extend(budget.as_ref().err().map(ToString::to_string));
-        self.finish(book, hold, budget.ok(), &mut plan);
+        self.finish(book, holds, budget.ok(), &mut plan);
         (plan, Remarks { doings, stage, more })
     }
 
     /// The status, and when to look again.
-    fn finish(&self, book: &Book, hold: Option<Hold>, budget: Option<Budget>, plan: &mut Plan) {
+    fn finish(&self, book: &Book, holds: Holds, budget: Option<Budget>, plan: &mut Plan) {
         let old = self.subject.daemon_set.status.as_ref();
         let tally = book.tally();
         let refusal = self.unseen.refusal(self.now).filter(|_| tally.current < tally.desired);
@@ -80,7 +80,8 @@ impl Round<'_> {
         faults.extend(hold::paused(self.subject.daemon_set).err().map(|text| ("InvalidAnnotation", text)));
         let facts = Facts {
             tally,
-            hold,
+            hold: holds.now,
+            disputed: holds.is_disputed.then_some(self.hash),
             max_unavailable: budget.map_or(0, Budget::unavailable),
             newest_wait: book.waits().next_back(),
             overdue: book.overdue(self.now),

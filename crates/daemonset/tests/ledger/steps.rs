@@ -54,9 +54,13 @@ pub fn any_start() -> impl Strategy<Value = Case> {
     let strategy = any_strategy();
     let sizes =
         (0..5_usize, prop::collection::vec((0..5_usize, prop::sample::select(vec!["cur", "old"])), 0..5));
-    (strategy, prop::sample::select(vec![0, 30]), sizes).prop_map(|(strategy, min_ready, (nodes, pods))| {
+    // Of the controller before us (TK-5).
+    let status = json!({"currentNumberScheduled": 4, "updatedNumberScheduled": 4, "observedGeneration": 1});
+    let status = prop::sample::select(vec![Value::Null, status]);
+    let daemon_set = (strategy, prop::sample::select(vec![0, 30]), status);
+    (daemon_set, sizes).prop_map(|((strategy, min_ready, status), (nodes, pods))| {
         Case {
-            daemon_set: json!({"spec": {"updateStrategy": strategy, "minReadySeconds": min_ready,
+            daemon_set: json!({"status": status, "spec": {"updateStrategy": strategy, "minReadySeconds": min_ready,
             "revisionHistoryLimit": 1, "template": {"spec": {"nodeSelector": {"disk": "ssd"}}}}}),
             nodes: (0..nodes).map(|n| json!({"name": format!("n{n}"), "labels": {"disk": "ssd"}})).collect(),
             pods: pods
