@@ -2,12 +2,16 @@
 //!
 //! kube's own connector reads a client certificate once. An agent renews its certificate before it expires
 //! ([`crate::join`]) and must not lose its watches for that, so connections ask a resolver for the certificate at
-//! every handshake. HTTP/1.1, one connection per request that is under way, as kube does it.
+//! every handshake. HTTP/1.1, one connection per request that is under way, as kube does it. Where there are several
+//! servers, a request goes to the one of [`Servers`], and to the next if that one takes no connection.
 
-use http::{HeaderValue, Uri, header};
+use crate::servers::{Servers, Why};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use kube::client::{Body, ClientBuilder, ConfigExt as _};
+use kube::client::{Body, ClientBuilder};
 use rustls::pki_types::ServerName;
 use std::future::Future;
 use std::io;
@@ -16,36 +20,111 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tower::Service;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tower::{BoxError, Service};
 
-/// A server that does not take a connection within this is down. Kubernetes: client-go's dial timeout.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// A server that does not take a connection within this is down: so soon that a node's lease is renewed by another one
+/// before it runs out.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Where there is another server, one that does not begin its answer within this is left. Below the 10 s that heartbeats
+/// wait for an answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 
 /// Up to its slash, this is what owns the fields that an agent writes.
 const USER_AGENT: &str = concat!("everynode-agent/", env!("CARGO_PKG_VERSION"));
 
-/// A client for the server at `url`; `bearer` goes into every request.
+/// A client for these servers, one at a time; `bearer` goes into every request.
 pub fn client(
-    url: &str,
+    servers: &Arc<Servers>,
     tls: Arc<rustls::ClientConfig>,
     bearer: Option<&str>,
 ) -> Result<kube::Client, ConnectionError> {
-    let uri: Uri = url.parse().map_err(|source| ConnectionError::Url { url: url.into(), source })?;
     let authorization = bearer.map(authorization).transpose()?;
-    let config = kube::Config::new(uri);
-    let connector = Connector { tls };
-    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
-    let service = tower::ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .map_request(move |mut request: http::Request<Body>| {
-            request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-            if let Some(value) = &authorization {
-                request.headers_mut().insert(header::AUTHORIZATION, value.clone());
-            }
-            request
-        })
-        .service(http);
+    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(Connector { tls });
+    let servers = servers.clone();
+    let service = tower::service_fn(move |mut request: Request<Body>| {
+        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if let Some(value) = &authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+        }
+        ask(http.clone(), servers.clone(), request)
+    });
     Ok(ClientBuilder::new(service, "default").build())
+}
+
+type Http = hyper_util::client::legacy::Client<Connector, Body>;
+
+/// Asks one server after the other until one takes the request. What one of them may have begun is not repeated.
+async fn ask(http: Http, servers: Arc<Servers>, request: Request<Body>) -> Result<Response<Tied>, AskError> {
+    let (parts, mut body) = request.into_parts();
+    for left in (0..servers.count()).rev() {
+        let turn = servers.turn();
+        let again = body.try_clone();
+        let mut attempt = Request::from_parts(parts.clone(), body);
+        *attempt.uri_mut() = turn.server.uri(&parts.uri)?;
+        let limit = if servers.count() > 1 { ANSWER_LIMIT } else { Duration::MAX };
+        match tokio::time::timeout(limit, http.request(attempt)).await {
+            Ok(Ok(response)) => {
+                if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+                    servers.leave(&turn, Why::Unready);
+                }
+                return Ok(response.map(|body| Tied { body, over: Box::pin(turn.over.cancelled_owned()) }));
+            }
+            Ok(Err(error)) if error.is_connect() => {
+                servers.leave(&turn, Why::NoConnection);
+                match again {
+                    Some(again) if left > 0 => body = again,
+                    _ => return Err(error.into()),
+                }
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => {
+                servers.leave(&turn, Why::Silent);
+                return Err(AskError::Silent);
+            }
+        }
+    }
+    Err(AskError::Silent)
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error("no connection, or a broken one")]
+    Http(#[from] hyper_util::client::legacy::Error),
+    #[error("the request has no address")]
+    Address(#[from] http::Error),
+    #[error("the server does not answer")]
+    Silent,
+}
+
+/// What a server sends, until the server is left.
+struct Tied {
+    body: Incoming,
+    over: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl hyper::body::Body for Tied {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        self.over.as_mut().poll(cx).map(|()| Some(Err("the server is no longer asked".into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn authorization(token: &str) -> Result<HeaderValue, ConnectionError> {
@@ -57,15 +136,6 @@ fn authorization(token: &str) -> Result<HeaderValue, ConnectionError> {
 /// Why no client can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// The address cannot be read.
-    #[error("{url:?} is not the address of a server, such as https://10.0.0.1:6443")]
-    Url {
-        /// What was given.
-        url: String,
-        /// What is wrong with it.
-        #[source]
-        source: http::uri::InvalidUri,
-    },
     /// The token cannot stand in a header.
     #[error("the token has characters that no token has")]
     Token,

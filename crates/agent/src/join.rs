@@ -11,13 +11,16 @@
 //!
 //! Kubernetes: kubelet TLS bootstrap, pkg/kubelet/certificate.
 
+mod others;
 mod request;
 mod tls;
 
 pub(crate) use tls::believing_anyone;
 
+use crate::servers::Servers;
 use crate::{Shutdown, connection};
 use jiff::Timestamp;
+pub use others::remembered;
 use request::{Purpose, RequestError};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -33,22 +36,28 @@ const RENEWAL_RETRY: Duration = Duration::from_secs(60);
 /// How often the age of the certificates is looked at.
 const RENEWAL_LOOK: Duration = Duration::from_secs(600);
 
-/// Joins the cluster at `server_url` (`https://host:port`) with `token` (`<ca sha256>:<id>.<secret>`) as the node
-/// `node_name`, and keeps keys, certificates and a kubeconfig in `dir`.
-pub async fn join(server_url: &str, token: &str, node_name: &str, dir: &Path) -> Result<Identity, JoinError> {
-    if let Ok(identity) = Identity::load(server_url, node_name, dir) {
+/// Joins the cluster of these servers with `token` (`<ca sha256>:<id>.<secret>`) as the node `node_name`, and keeps
+/// keys, certificates and a kubeconfig in `dir`.
+pub async fn join(
+    servers: &Arc<Servers>,
+    token: &str,
+    node_name: &str,
+    dir: &Path,
+) -> Result<Identity, JoinError> {
+    if let Ok(identity) = Identity::load(servers, node_name, dir) {
         return Ok(identity);
     }
     let token = Token::parse(token)?;
-    let ca_pem = pinned_ca(server_url, &token).await?;
+    let ca_pem = pinned_ca(servers, &token).await?;
     write_private(dir, "ca.crt", &ca_pem)?;
     let anonymous = tls::client(&ca_pem, None)?;
-    let client = connection::client(server_url, anonymous, Some(&token.bearer))?;
+    let client = connection::client(servers, anonymous, Some(&token.bearer))?;
     let issued = request::certificate(&client, node_name, &Purpose::Client).await?;
     write_private(dir, "client.key", &issued.key_pem)?;
     write_private(dir, "client.crt", &issued.certificate_pem)?;
-    let identity = Identity::load(server_url, node_name, dir)?;
+    let identity = Identity::load(servers, node_name, dir)?;
     write_private(dir, "kubeconfig", &identity.kubeconfig_text())?;
+    identity.remember_servers()?;
     Ok(identity)
 }
 
@@ -57,7 +66,7 @@ pub async fn join(server_url: &str, token: &str, node_name: &str, dir: &Path) ->
 #[derive(Clone)]
 pub struct Identity {
     dir: PathBuf,
-    server_url: String,
+    servers: Arc<Servers>,
     node_name: String,
     ca_pem: String,
     client: Arc<Current>,
@@ -72,7 +81,7 @@ struct Serving {
 
 impl Identity {
     /// Reads an identity; refuses one of another node, an expired one and one that is not complete.
-    pub fn load(server_url: &str, node_name: &str, dir: &Path) -> Result<Self, JoinError> {
+    pub fn load(servers: &Arc<Servers>, node_name: &str, dir: &Path) -> Result<Self, JoinError> {
         let ca_pem = read(dir, "ca.crt")?;
         let current = Current::parse(&read(dir, "client.crt")?, &read(dir, "client.key")?)?;
         let expected = format!("system:node:{node_name}");
@@ -83,9 +92,10 @@ impl Identity {
         if current.expires() <= Timestamp::now() {
             return Err(JoinError::Expired { path: dir.join("client.crt") });
         }
+        servers.learn(remembered(dir));
         Ok(Self {
             dir: dir.to_path_buf(),
-            server_url: server_url.into(),
+            servers: servers.clone(),
             node_name: node_name.into(),
             ca_pem,
             client: Arc::new(current),
@@ -96,7 +106,7 @@ impl Identity {
     /// A client with this identity; it takes renewed certificates by itself.
     pub fn client(&self) -> Result<kube::Client, JoinError> {
         let tls = tls::client(&self.ca_pem, Some(self.client.clone()))?;
-        Ok(connection::client(&self.server_url, tls, None)?)
+        Ok(connection::client(&self.servers, tls, None)?)
     }
 
     /// Path of the kubeconfig of this node.
@@ -172,14 +182,14 @@ impl Identity {
     }
 
     fn kubeconfig_text(&self) -> String {
-        let Self { dir, server_url, node_name, .. } = self;
+        let Self { dir, servers, node_name, .. } = self;
         let file = |name: &str| serde_json::json!(dir.join(name)).to_string();
         format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: everynode\n  cluster:\n    server: {server}\n    \
              certificate-authority: {ca}\nusers:\n- name: {user}\n  user:\n    client-certificate: {crt}\n    \
              client-key: {key}\ncontexts:\n- name: everynode\n  context:\n    cluster: everynode\n    user: \
              {user}\ncurrent-context: everynode\n",
-            server = serde_json::json!(server_url),
+            server = serde_json::json!(servers.current()),
             ca = file("ca.crt"),
             user = serde_json::json!(format!("system:node:{node_name}")),
             crt = file("client.crt"),
@@ -215,7 +225,7 @@ pub enum JoinError {
         /// What happened.
         reason: String,
     },
-    /// The address or the token cannot be used.
+    /// The token cannot be used.
     #[error(transparent)]
     Connection(#[from] connection::ConnectionError),
     /// The server did not sign.
@@ -271,9 +281,9 @@ impl Token {
 }
 
 /// The CA the server shows at `/everynode/ca`, if its hash is the token's.
-async fn pinned_ca(server_url: &str, token: &Token) -> Result<String, JoinError> {
-    let no_ca = |reason: String| JoinError::NoCa { server: server_url.into(), reason };
-    let client = connection::client(server_url, tls::believing_anyone()?, None)?;
+async fn pinned_ca(servers: &Arc<Servers>, token: &Token) -> Result<String, JoinError> {
+    let no_ca = |reason: String| JoinError::NoCa { server: servers.urls().join(", "), reason };
+    let client = connection::client(servers, tls::believing_anyone()?, None)?;
     let request = http::Request::get("/everynode/ca").body(Vec::new()).map_err(|e| no_ca(e.to_string()))?;
     let ca_pem = client.request_text(request).await.map_err(|error| no_ca(error.to_string()))?;
     let der = tls::certificates(&ca_pem)?;
@@ -281,7 +291,7 @@ async fn pinned_ca(server_url: &str, token: &Token) -> Result<String, JoinError>
     let found = hex(&Sha256::digest(first));
     if found != token.ca_hash {
         let expected = token.ca_hash.clone();
-        return Err(JoinError::OtherCluster { server: server_url.into(), found, expected });
+        return Err(JoinError::OtherCluster { server: servers.current(), found, expected });
     }
     Ok(ca_pem)
 }

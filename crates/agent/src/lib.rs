@@ -26,6 +26,7 @@ pub mod register;
 pub mod restart;
 pub mod runtime;
 pub mod server;
+pub mod servers;
 pub mod static_pods;
 pub mod status;
 pub mod volumes;

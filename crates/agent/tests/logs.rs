@@ -4,6 +4,7 @@ mod support;
 
 use agent::join::{Identity, JoinError, join};
 use agent::runtime::simulated::{Simulated, Stages};
+use agent::servers::Servers;
 use agent::{Config, LogServer, Shutdown, connection};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer, KeyPair,
@@ -74,7 +75,7 @@ impl Authority {
                 .unwrap(),
             None => builder.with_no_client_auth(),
         };
-        connection::client(url, Arc::new(tls), None).unwrap()
+        connection::client(&Servers::new([url]).unwrap(), Arc::new(tls), None).unwrap()
     }
 }
 
@@ -157,26 +158,27 @@ async fn answer(
 async fn a_machine_joins_once_and_only_the_right_cluster() {
     let authority = Arc::new(Authority::new());
     let url = server(authority.clone(), Api::default()).await;
+    let servers = Servers::new([&url]).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("pki");
 
     let other = format!("{}:{SECRET}", "ab".repeat(32));
-    let error = join(&url, &other, "n1", &dir).await.err().unwrap();
+    let error = join(&servers, &other, "n1", &dir).await.err().unwrap();
     assert!(matches!(error, JoinError::OtherCluster { .. }), "{error}");
     let wrong = format!("{}:abcdef.aaaaaaaaaaaaaaaa", authority.hash());
-    let error = join(&url, &wrong, "n1", &dir).await.err().unwrap();
+    let error = join(&servers, &wrong, "n1", &dir).await.err().unwrap();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("does not know the token"), "{source}");
 
     let token = format!("{}:{SECRET}", authority.hash());
-    let identity = join(&url, &token, "n1", &dir).await.unwrap();
+    let identity = join(&servers, &token, "n1", &dir).await.unwrap();
     let kubeconfig = std::fs::read_to_string(identity.kubeconfig()).unwrap();
     assert!(kubeconfig.contains("client.key") && kubeconfig.contains(&url), "{kubeconfig}");
     let read = kube::config::Kubeconfig::from_yaml(&kubeconfig).unwrap();
     assert_eq!(read.current_context.as_deref(), Some("everynode"));
-    let again = join(&url, "no token is needed", "n1", &dir).await.unwrap();
+    let again = join(&servers, "no token is needed", "n1", &dir).await.unwrap();
     assert_eq!(again.ca_pem(), authority.pem);
-    let error = Identity::load(&url, "n2", &dir).err().unwrap();
+    let error = Identity::load(&servers, "n2", &dir).err().unwrap();
     assert!(error.to_string().contains("belongs to system:node:n1"), "{error}");
 }
 
@@ -195,7 +197,8 @@ impl Node {
         let url = server(authority.clone(), Api::default()).await;
         let dir = tempfile::tempdir().unwrap();
         let token = format!("{}:{SECRET}", authority.hash());
-        let identity = join(&url, &token, "n1", &dir.path().join("pki")).await.unwrap();
+        let servers = Servers::new([&url]).unwrap();
+        let identity = join(&servers, &token, "n1", &dir.path().join("pki")).await.unwrap();
         let tls = identity.serving_tls(&[HERE]).await.unwrap();
 
         let api = Api::default();

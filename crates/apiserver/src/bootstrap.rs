@@ -1,7 +1,7 @@
 //! What every cluster has from its first second (wire 7.8): namespaces, priority classes, the `kubernetes` service, the
 //! configuration that extension servers read, and the roles that clients look for.
 //!
-//! Written at every start: what is there stays as it is, but the endpoint of the `kubernetes` service follows the address,
+//! Written at every start: what is there stays as it is, but the endpoints of the `kubernetes` service follow the servers,
 //! and a default role or binding gets back what it lacks.
 
 mod roles;
@@ -13,7 +13,7 @@ use crate::resources::find;
 use crate::verbs::own::as_server;
 use crate::verbs::update::{Write, rewrite};
 use crate::verbs::{Call, create};
-use crate::{Config, Inner};
+use crate::{Config, Inner, peers};
 use serde_json::{Value, json};
 
 /// `true`: the server may restore this role.
@@ -38,7 +38,7 @@ pub async fn run(server: &Inner) -> Result<(), ApiError> {
         ensure(server, ("rbac.authorization.k8s.io", "v1", "clusterrolebindings"), "", object).await?;
     }
     ensure(server, ("", "v1", "services"), "default", kubernetes_service()).await?;
-    endpoint(server).await
+    peers::begin(server).await
 }
 
 /// Creates an object that is not there.
@@ -59,7 +59,8 @@ async fn ensure(
     .await
 }
 
-async fn new(call: &Call<'_>, object: Value) -> Result<(), ApiError> {
+/// Creates an object of the server's own.
+pub async fn new(call: &Call<'_>, object: Value) -> Result<(), ApiError> {
     let record = create::Record::Updated(MANAGER);
     let new = create::New { object, record, warnings: Vec::new(), dry_run: false };
     match create::new_object(call, new).await {
@@ -105,39 +106,6 @@ fn lacking(found: &Value, wanted: &Value) -> Vec<Value> {
     };
     let subjects = wanted["subjects"].as_array().into_iter().flatten();
     subjects.filter(|subject| !known.iter().any(|other| same(subject, other))).cloned().collect()
-}
-
-/// The endpoint of `default/kubernetes` is the address where we are now.
-async fn endpoint(server: &Inner) -> Result<(), ApiError> {
-    let address = server.config.advertise;
-    let subsets = json!([{"addresses": [{"ip": address.ip().to_string()}],
-        "ports": [{"name": "https", "port": address.port(), "protocol": "TCP"}]}]);
-    let labels = json!({"endpointslice.kubernetes.io/skip-mirror": "true"});
-    let object = json!({"metadata": {"name": "kubernetes", "labels": labels}, "subsets": subsets});
-    // Kubernetes refuses loopback addresses in endpoints from users; a cluster on one machine has no other.
-    ensure(server, ("", "v1", "endpoints"), "default", object).await.or_else(loopback)?;
-    let Some(kind) = find("", "v1", "endpoints") else { return Ok(()) };
-    let moved = as_server(server, kind, ("default", "kubernetes"), async |call| {
-        let address = rewrite(call, Write::own(false), |old| {
-            let mut new = old.clone();
-            new["subsets"] = subsets.clone();
-            Ok((new, Vec::new()))
-        });
-        address.await
-    });
-    match moved.await {
-        Ok(_) => Ok(()),
-        Err(error) if error.code == 404 => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn loopback(error: ApiError) -> Result<(), ApiError> {
-    if error.code != 422 {
-        return Err(error);
-    }
-    tracing::warn!(%error, "the kubernetes service has no endpoint: the advertised address is not allowed there");
-    Ok(())
 }
 
 fn kubernetes_service() -> Value {

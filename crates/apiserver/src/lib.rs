@@ -33,6 +33,7 @@ pub mod openapi;
 pub mod options;
 pub mod ownership;
 mod patch;
+mod peers;
 mod pod_security;
 pub mod protobuf;
 mod rbac;
@@ -184,6 +185,17 @@ impl ApiServer {
     /// The server as a connection without a certificate sees it: who it is, its token says.
     pub fn as_stranger(&self) -> UserService {
         UserService::stranger(self.clone())
+    }
+
+    /// Stands beside other servers on the same store: keeps the endpoints of the `kubernetes` service. Never ends. `host`
+    /// is the machine's name.
+    pub async fn among_others(&self, host: &str) {
+        peers::keep(&self.inner, host).await;
+    }
+
+    /// Tells clients that this server is about to end.
+    pub async fn take_leave(&self) {
+        peers::leave(&self.inner).await;
     }
 
     /// Ends all watches, streams and the background work.

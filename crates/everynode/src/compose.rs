@@ -69,6 +69,13 @@ pub async fn server(
             Backing::Etcd(..) => std::future::pending().await,
         }
     };
+    let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let others = async {
+        match store.is_shared() {
+            true => server.among_others(&host).await,
+            false => std::future::pending().await,
+        }
+    };
     let mut serving = tokio::task::JoinSet::new();
     for listener in listeners {
         let closing = closing.clone().cancelled_owned();
@@ -88,9 +95,13 @@ pub async fn server(
         () = trust.renew() => Ok(()),
         () = store.follow() => Ok(()),
         () = copies => Ok(()),
+        () = others => Ok(()),
         why = store.stopped() => Err(anyhow::anyhow!("the store cannot go on: {why}")),
     };
     leaving.cancel();
+    if store.is_shared() {
+        server.take_leave().await;
+    }
     if !loops_ended && tokio::time::timeout(RELEASE_LIMIT, loops).await.is_err() {
         tracing::warn!("the loops did not end in time");
     }

@@ -108,8 +108,8 @@ pub struct Etcd {
 /// `everynode agent`.
 #[derive(Debug, Clone)]
 pub struct Agent {
-    /// `https://host:port`.
-    pub server: String,
+    /// `https://host:port`, the first to be asked first; never empty.
+    pub servers: Vec<String>,
     /// Only for an agent without an identity.
     pub token: Option<String>,
     /// Name of the Node object.

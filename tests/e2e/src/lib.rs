@@ -3,6 +3,7 @@
 //! The tests know nothing of our crates. They start [`Cluster`] as a user does, speak through [`Kubectl`], and
 //! wait for a state with [`eventually`]; nothing here sleeps for a fixed time and hopes.
 
+mod agent;
 mod cluster;
 mod disk;
 mod etcd;
@@ -16,12 +17,13 @@ mod registry;
 mod server;
 mod wait;
 
+pub use agent::Agent;
 pub use cluster::{Cluster, binary};
 pub use disk::SmallDisk;
 pub use etcd::Etcd;
 pub use image::{Image, example_program};
 pub use kubectl::{Kubectl, Running, kubectls, newest_and_oldest};
-pub use machine::{assert_clean, kill_in_nodes};
+pub use machine::{assert_clean, kill_in_nodes, outer_address};
 pub use part::Part;
 pub use program::{Answer, assert_says, run_to_end};
 pub use recorder::Recorder;

@@ -72,6 +72,13 @@ impl Server {
         std::fs::read_to_string(log(&self.folder)).unwrap_or_default()
     }
 
+    /// A join token, from the command that users take.
+    pub fn token(&self) -> Result<String> {
+        let output = Command::new(binary()).args(["token", "--data-dir"]).arg(&self.data_dir).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_string())
+    }
+
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.data_dir.join("kubeconfig")

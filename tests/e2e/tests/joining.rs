@@ -25,20 +25,13 @@ fn first_words(server: &Server, arguments: &[&str]) -> String {
     words
 }
 
-fn token(server: &Server) -> String {
-    let output =
-        Command::new(binary()).args(["token", "--data-dir"]).arg(server.data_dir()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_string()
-}
-
 #[test]
 fn a_wrong_token_and_a_missing_runtime_are_named_and_no_node_appears() {
     let server = Server::start().unwrap();
     let (_, path) = newest_and_oldest().unwrap().remove(0);
     let kubectl = server.kubectl(&path);
     server.wait_until_ready(&kubectl);
-    let good = token(&server);
+    let good = server.token().unwrap();
     let (authority, secret) = good.split_once(':').unwrap();
     let other_secret = format!("{authority}:{}.0000000000000000", secret.split_once('.').unwrap().0);
     let other_authority = format!("{}:{secret}", "0".repeat(64));

@@ -1,7 +1,11 @@
 //! Two servers on one etcd: each serves what the other wrote, one of them runs the loops, and neither a server nor a
 //! member of etcd is missed by more than the requests that were on it.
 
-use e2e::{Etcd, Kubectl, Part, Server, assert_says, eventually, eventually_equal, newest_and_oldest};
+use e2e::{
+    Agent, Etcd, Kubectl, Part, Server, assert_says, eventually, eventually_equal, newest_and_oldest,
+    outer_address,
+};
+use std::net::TcpListener;
 use std::time::Duration;
 
 const NODES: u32 = 4;
@@ -82,4 +86,83 @@ fn the_loss_of_a_server_or_of_an_etcd_member_interrupts_only_what_was_on_it() {
         Ok(())
     });
     assert_eq!(holder(&at_first), second.pid().to_string(), "who stands by does not take the lease");
+}
+
+/// A DaemonSet whose pods are ready when they run: nobody answers probes in a simulated container.
+fn daemon(name: &str) -> String {
+    let container = format!(r#"{{"name": "{name}", "image": "everynode.dev/hello:1"}}"#);
+    format!(
+        r#"{{"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {{"name": "{name}"}}, "spec": {{"selector":
+        {{"matchLabels": {{"app": "{name}"}}}}, "template": {{"metadata": {{"labels": {{"app": "{name}"}}}}, "spec":
+        {{"terminationGracePeriodSeconds": 1, "containers": [{container}]}}}}}}}}"#
+    )
+}
+
+/// Names of ready nodes, and since when they are.
+fn ready_nodes(kubectl: &Kubectl) -> String {
+    let path = r#"{range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="Ready")].lastTransitionTime};{end}"#;
+    kubectl.value(&["get", "nodes"], path).unwrap_or_default()
+}
+
+/// A second address of a server, which other machines could reach.
+fn outer() -> String {
+    let address = outer_address().expect("this machine has no address but loopback");
+    let port = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port();
+    format!("{address}:{port}")
+}
+
+#[test]
+fn an_agent_goes_over_to_another_server_and_its_node_and_pods_stay_ready() {
+    let etcd = Etcd::start().unwrap();
+    let (_, path) = newest_and_oldest().unwrap().remove(0);
+    let (a, b) = (outer(), outer());
+    let mut first = Server::start_with(&["--store", &etcd.endpoints(), "--listen", &a]).unwrap();
+    first.wait_until_ready(&first.kubectl(&path));
+    let pki = first.data_dir().join("pki").display().to_string();
+    let more = ["--store", &etcd.endpoints(), "--listen", &b, "--pki-dir", &pki];
+    let second = Server::start_with(&more).unwrap();
+    let kubectl = second.kubectl(&path);
+    second.wait_until_ready(&kubectl);
+    let endpoints = || {
+        let path = "{range .subsets[*]}{.addresses[*].ip}:{.ports[*].port} {end}";
+        let found = kubectl.value(&["get", "endpoints", "kubernetes"], path).unwrap_or_default();
+        let mut found: Vec<String> = found.split_whitespace().map(String::from).collect();
+        found.sort();
+        found
+    };
+    let mut both = vec![a.clone(), b.clone()];
+    both.sort();
+    eventually_equal("both servers are endpoints", LIMIT, both, endpoints);
+
+    // One is told both, the other learns the second from the cluster.
+    let token = first.token().unwrap();
+    let _a1 = Agent::start("a1", &format!("https://{a},https://{b}"), &token).unwrap();
+    let mut a2 = Agent::start("a2", &format!("https://{a}"), &token).unwrap();
+    eventually("both nodes are Ready", LIMIT, || {
+        anyhow::ensure!(ready_nodes(&kubectl).matches(" True ").count() == 2, "{}", a2.log());
+        Ok(())
+    });
+    let expected = format!("https://{a}\nhttps://{b}\n");
+    eventually_equal("a2 remembers both", LIMIT, expected, || a2.identity("servers").unwrap_or_default());
+    kubectl.ok_with(&["apply", "-f", "-"], &daemon("hello"));
+    kubectl.ok(&["rollout", "status", "ds/hello", "--timeout=90s"]);
+    let pods = || {
+        let path =
+            "{.items[*].metadata.uid} {.items[*].status.conditions[?(@.type==\"Ready\")].lastTransitionTime}";
+        kubectl.value(&["get", "pods", "-l", "app=hello"], path).unwrap()
+    };
+    let before = (ready_nodes(&kubectl), pods());
+
+    first.kill().unwrap();
+    kubectl.ok_with(&["apply", "-f", "-"], &daemon("later"));
+    eventually_equal("a new DaemonSet reaches both nodes", LIMIT, "2".to_string(), || {
+        kubectl.value(&["get", "ds", "later"], "{.status.numberAvailable}").unwrap_or_default()
+    });
+    eventually_equal("the first is no endpoint any more", LIMIT, vec![b], endpoints);
+    assert_eq!((ready_nodes(&kubectl), pods()), before, "nobody was missed");
+
+    // Told nothing: it remembers. What its simulated containers did is forgotten.
+    a2.kill_and_start_again().unwrap();
+    kubectl.ok(&["set", "image", "ds/later", "later=everynode.dev/hello:2"]);
+    kubectl.ok(&["rollout", "status", "ds/later", "--timeout=90s"]);
 }

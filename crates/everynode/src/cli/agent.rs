@@ -2,7 +2,7 @@
 
 use crate::config::Runtime;
 use crate::{compose, config};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use k8s_openapi::api::core::v1::Taint;
 use std::ffi::OsString;
@@ -12,9 +12,10 @@ use std::path::PathBuf;
 /// Flags of `everynode agent`.
 #[derive(Args)]
 pub struct Flags {
-    /// The API server: https://HOST:PORT.
-    #[arg(long, env = "EVERYNODE_SERVER")]
-    server: String,
+    /// The API server: https://HOST:PORT. Several, with commas or given several times: the next is asked when one fails. A
+    /// node that has joined remembers them, and learns the others from the cluster.
+    #[arg(long = "server", env = "EVERYNODE_SERVER", value_name = "URL", value_delimiter = ',')]
+    servers: Vec<String>,
     /// A join token, from `everynode token`; needed once. Better given as a variable, which other users cannot see.
     #[arg(long, env = "EVERYNODE_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -68,8 +69,13 @@ impl Flags {
             .with_context(|| {
                 format!("{node_name:?} cannot be the name of a node; choose one with --node-name")
             })?;
+        let mut servers = self.servers;
+        if servers.is_empty() {
+            servers = agent::join::remembered(&self.data_dir.join("pki"));
+        }
+        ensure!(!servers.is_empty(), "this node has not joined before: name a server with --server");
         Ok(config::Agent {
-            server: self.server,
+            servers,
             token: self.token.filter(|token| !token.is_empty()),
             node_name,
             address: self.address,
@@ -131,6 +137,17 @@ mod tests {
         check("--node-name N_1", "\"N_1\" cannot be the name of a node");
         check("--max-pods 0", "--max-pods");
         check("--runtime docker", "--runtime");
-        assert!(parse("").unwrap_err().contains("--server"));
+        assert!(parse("--data-dir /nonexistent").unwrap_err().contains("--server"));
+    }
+
+    #[test]
+    fn servers_are_named_with_commas_or_several_flags_or_remembered() {
+        let two = ["https://a:1", "https://b:2"];
+        assert_eq!(parse("--server https://a:1,https://b:2").unwrap().servers, two);
+        assert_eq!(parse("--server https://a:1 --server https://b:2").unwrap().servers, two);
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("pki")).unwrap();
+        std::fs::write(dir.path().join("pki/servers"), "https://a:1\nhttps://b:2\n").unwrap();
+        assert_eq!(parse(&format!("--data-dir {}", dir.path().display())).unwrap().servers, two);
     }
 }

@@ -4,6 +4,7 @@ use crate::config::{self, Runtime};
 use agent::join::{Identity, JoinError, join};
 use agent::runtime::cri::{ConnectError, Cri};
 use agent::runtime::simulated::{Simulated, Stages};
+use agent::servers::Servers;
 use agent::{ApiAddress, LogServer, Shutdown};
 use anyhow::{Context as _, Result};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
@@ -19,12 +20,14 @@ const SIMULATED_PODS: Ipv4Addr = Ipv4Addr::new(10, 201, 0, 0);
 /// One node of this machine. Joins first, if it has no identity yet.
 pub async fn agent(config: config::Agent, shutdown: Shutdown) -> Result<()> {
     let dir = config.data_dir.join("pki");
-    let api_server = api_address(&config.server)?;
+    let servers = Servers::new(&config.servers)?;
+    let api_server = api_address(&servers.current())?;
     let address = match config.address {
         Some(address) => address,
         None => own_address(&api_server)?,
     };
-    let Some(identity) = shutdown.run_until_cancelled(identity(&config, &dir)).await.transpose()? else {
+    let Some(identity) = shutdown.run_until_cancelled(identity(&config, &servers, &dir)).await.transpose()?
+    else {
         return Ok(());
     };
     let Some(tls) = shutdown.run_until_cancelled(serving(&identity, address)).await else { return Ok(()) };
@@ -50,7 +53,8 @@ pub async fn agent(config: config::Agent, shutdown: Shutdown) -> Result<()> {
     let listen = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), config.log_port);
     settings.log_server = Some(LogServer { listen, tls });
     let renewal = identity.keep_fresh(shutdown.clone());
-    let (ran, ()) = tokio::join!(agent::run(settings, shutdown.clone()), renewal);
+    let others = identity.follow_servers(shutdown.clone());
+    let (ran, (), ()) = tokio::join!(agent::run(settings, shutdown.clone()), renewal, others);
     Ok(ran?)
 }
 
@@ -63,22 +67,22 @@ pub async fn fleet(config: config::Fleet, shutdown: Shutdown) -> Result<()> {
 }
 
 /// Waits for a server that cannot be reached; a server that says no is final.
-async fn identity(config: &config::Agent, dir: &Path) -> Result<Identity> {
+async fn identity(config: &config::Agent, servers: &Arc<Servers>, dir: &Path) -> Result<Identity> {
     let mut said = false;
     loop {
-        let token = match Identity::load(&config.server, &config.node_name, dir) {
+        let token = match Identity::load(servers, &config.node_name, dir) {
             Ok(identity) => return Ok(identity),
             Err(why @ JoinError::OtherNode { .. }) => return Err(why.into()),
             Err(_) => config.token.as_deref().with_context(|| no_token(dir))?,
         };
-        match join(&config.server, token, &config.node_name, dir).await {
+        match join(servers, token, &config.node_name, dir).await {
             Err(why @ JoinError::NoCa { .. }) => {
                 if !std::mem::replace(&mut said, true) {
                     tracing::warn!("{why}; trying again");
                 }
                 tokio::time::sleep(RETRY).await;
             }
-            joined => return joined.with_context(|| format!("cannot join {}", config.server)),
+            joined => return joined.with_context(|| format!("cannot join {}", servers.urls().join(", "))),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::pki::tokens::Tokens;
 use crate::pki::{Authority, Leaf, Usage};
 use agent::Shutdown;
 use agent::join::{Identity, join};
+use agent::servers::Servers;
 use controllers::Loop;
 use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
@@ -34,11 +35,11 @@ async fn an_agents_certificate_is_renewed_before_it_ends_and_the_server_takes_th
     let serving =
         super::server(config(dir.path()), |address| ready.send(address).unwrap(), std::future::pending());
     let work = async {
-        let url = format!("https://{}", address.await.unwrap());
+        let servers = Servers::new([format!("https://{}", address.await.unwrap())]).unwrap();
         let (now, pki, node) = (Timestamp::now(), dir.path().join("data/pki"), dir.path().join("node"));
         let authority = Authority::open(&pki, now).unwrap();
         let token = Tokens::new(&pki).create(&authority, now, SignedDuration::from_hours(1)).unwrap();
-        join(&url, &token, "n1", &node).await.unwrap();
+        join(&servers, &token, "n1", &node).await.unwrap();
         let leaf = Leaf {
             common_name: "system:node:n1".into(),
             organization: Some("system:nodes".into()),
@@ -48,7 +49,7 @@ async fn an_agents_certificate_is_renewed_before_it_ends_and_the_server_takes_th
         let old = authority.issue(&leaf, now - SignedDuration::from_hours(330 * 24)).unwrap();
         std::fs::write(node.join("client.crt"), &old.certificate_pem).unwrap();
         std::fs::write(node.join("client.key"), &old.key_pem).unwrap();
-        let identity = Identity::load(&url, "n1", &node).unwrap();
+        let identity = Identity::load(&servers, "n1", &node).unwrap();
         let changed = async {
             while std::fs::read_to_string(node.join("client.crt")).unwrap() == old.certificate_pem {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -61,7 +62,7 @@ async fn an_agents_certificate_is_renewed_before_it_ends_and_the_server_takes_th
         let new = std::fs::read_to_string(node.join("client.crt")).unwrap();
         let key = std::fs::read_to_string(node.join("client.key")).unwrap();
         assert!(new != old.certificate_pem && key != old.key_pem);
-        let identity = Identity::load(&url, "n1", &node).unwrap();
+        let identity = Identity::load(&servers, "n1", &node).unwrap();
         let review = identity.client().unwrap().list_api_groups().await.unwrap();
         assert!(!review.groups.is_empty());
     };
