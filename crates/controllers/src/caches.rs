@@ -21,12 +21,16 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ResourceQuota, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Namespace, Node, Pod, ResourceQuota, Secret, Service, ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use objects::key::ObjectKey;
 use objects::owner::controller_of;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -39,6 +43,21 @@ pub const ROOT_CA_MAP: &str = "kube-root-ca.crt";
 pub const BY_NODE: &str = "node";
 /// Pods by their controller's uid, or [`orphans_of`] their namespace.
 pub const BY_OWNER: &str = "owner";
+
+/// Services by [`selector_key`] of the first pair of their selector.
+pub const BY_SELECTOR: &str = "selector";
+/// EndpointSlices by [`service_key`] of the service that their label names.
+pub const BY_SERVICE: &str = "service";
+
+/// The value in [`BY_SELECTOR`] of a label of a namespace's pods.
+pub fn selector_key(namespace: &str, key: &str, value: &str) -> String {
+    format!("{namespace} {key}={value}")
+}
+
+/// The value in [`BY_SERVICE`] of a service.
+pub fn service_key(service: &ObjectKey) -> String {
+    service.to_string()
+}
 
 /// The value in [`BY_OWNER`] of a namespace's objects that nobody controls.
 pub fn orphans_of(namespace: &str) -> String {
@@ -72,6 +91,12 @@ pub enum Watched {
     Budgets,
     /// ResourceQuotas.
     Quotas,
+    /// Services.
+    Services,
+    /// Endpoints.
+    Endpoints,
+    /// EndpointSlices.
+    Slices,
 }
 
 /// What is known of the cluster. Clones show the same.
@@ -101,6 +126,12 @@ pub struct Caches {
     pub budgets: Arc<Mirror<PodDisruptionBudget>>,
     /// ResourceQuotas.
     pub quotas: Arc<Mirror<ResourceQuota>>,
+    /// Services; see [`BY_SELECTOR`].
+    pub services: Arc<Mirror<Service>>,
+    /// Endpoints.
+    pub endpoints: Arc<Mirror<Endpoints>>,
+    /// EndpointSlices; see [`BY_SERVICE`].
+    pub endpoint_slices: Arc<Mirror<EndpointSlice>>,
 }
 
 impl Default for Caches {
@@ -119,6 +150,9 @@ impl Default for Caches {
             requests: Arc::new(Mirror::new(&[])),
             budgets: Arc::new(Mirror::new(&[])),
             quotas: Arc::new(Mirror::new(&[])),
+            services: Arc::new(Mirror::new(&[(BY_SELECTOR, first_pair)])),
+            endpoints: Arc::new(Mirror::new(&[])),
+            endpoint_slices: Arc::new(Mirror::new(&[(BY_SERVICE, service_of)])),
         }
     }
 }
@@ -149,6 +183,9 @@ impl Caches {
                 Watched::Requests => self.requests.synced().await,
                 Watched::Budgets => self.budgets.synced().await,
                 Watched::Quotas => self.quotas.synced().await,
+                Watched::Services => self.services.synced().await,
+                Watched::Endpoints => self.endpoints.synced().await,
+                Watched::Slices => self.endpoint_slices.synced().await,
             }
         }
     }
@@ -184,6 +221,15 @@ impl Caches {
                 feed(Api::all(client), all, trim::only_metadata, self.budgets.clone()).boxed()
             }
             Watched::Quotas => feed(Api::all(client), all, trim::only_metadata, self.quotas.clone()).boxed(),
+            Watched::Services => {
+                feed(Api::all(client), all, trim::only_metadata, self.services.clone()).boxed()
+            }
+            Watched::Endpoints => {
+                feed(Api::all(client), all, trim::field_owners, self.endpoints.clone()).boxed()
+            }
+            Watched::Slices => {
+                feed(Api::all(client), all, trim::field_owners, self.endpoint_slices.clone()).boxed()
+            }
         }
     }
 }
@@ -204,4 +250,14 @@ fn owner(meta: &ObjectMeta) -> String {
         Some(owner) => owner.uid.clone(),
         None => orphans_of(meta.namespace.as_deref().unwrap_or_default()),
     }
+}
+
+fn first_pair(service: &Service) -> Option<String> {
+    let (key, value) = service.spec.as_ref()?.selector.as_ref()?.first_key_value()?;
+    Some(selector_key(service.metadata.namespace.as_deref().unwrap_or_default(), key, value))
+}
+
+fn service_of(slice: &EndpointSlice) -> Option<String> {
+    let name = slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?;
+    Some(service_key(&ObjectKey::new(slice.metadata.namespace.as_deref()?, name)))
 }

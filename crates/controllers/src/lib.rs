@@ -14,6 +14,7 @@ pub mod caches;
 pub mod certificates;
 mod daemonsets;
 mod disruption;
+mod endpoints;
 pub mod events;
 pub mod expectations;
 mod garbage;
@@ -68,11 +69,15 @@ pub enum Loop {
     Quotas,
     /// Secrets that hold tokens are filled. Runs only where tokens can be made ([`Config::mint`]).
     TokenSecrets,
+    /// Who stands behind each service.
+    Endpoints,
+    /// What stands behind a service by its owner's hand, in the new form too.
+    EndpointMirroring,
 }
 
 impl Loop {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::DaemonSets,
         Self::Scheduling,
         Self::NodeLifecycle,
@@ -84,6 +89,8 @@ impl Loop {
         Self::Disruption,
         Self::Quotas,
         Self::TokenSecrets,
+        Self::Endpoints,
+        Self::EndpointMirroring,
     ];
 
     /// The loop's name in logs and flags.
@@ -100,6 +107,8 @@ impl Loop {
             Self::Disruption => "disruption",
             Self::Quotas => "quotas",
             Self::TokenSecrets => "token_secrets",
+            Self::Endpoints => "endpoints",
+            Self::EndpointMirroring => "endpoint_mirroring",
         }
     }
 
@@ -116,6 +125,8 @@ impl Loop {
             Self::Disruption => disruption::READS,
             Self::Quotas => quotas::READS,
             Self::TokenSecrets => token_secrets::READS,
+            Self::Endpoints => endpoints::READS,
+            Self::EndpointMirroring => endpoints::MIRROR_READS,
         }
     }
 }
@@ -273,6 +284,8 @@ fn start(tasks: &mut Tasks, shared: &Arc<Shared>, which: &Loops) {
             Loop::Disruption => tasks.spawn(name, disruption::run(shared)),
             Loop::Quotas => tasks.spawn(name, quotas::run(shared)),
             Loop::TokenSecrets => tasks.spawn(name, token_secrets::run(shared)),
+            Loop::Endpoints => tasks.spawn(name, endpoints::run(shared)),
+            Loop::EndpointMirroring => tasks.spawn(name, endpoints::run_mirror(shared)),
         }
     }
     for (kind, feed) in shared.caches.feeds(&shared.client, &kinds) {

@@ -1,4 +1,4 @@
-//! Endpoints: the addresses behind a Service, in the old form. Written by users and leaders; nothing here makes them.
+//! Endpoints: the addresses behind a Service, in the old form. Written by the loop `endpoints`, users and leaders.
 //!
 //! Kubernetes: `core/validation.ValidateEndpoints`, `apis/core/v1/defaults.go`.
 

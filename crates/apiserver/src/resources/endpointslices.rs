@@ -1,4 +1,4 @@
-//! EndpointSlices: the addresses behind a Service, in pieces. Written by users and foreign controllers.
+//! EndpointSlices: the addresses behind a Service, in pieces. Written by the loops, users and foreign controllers.
 //!
 //! Generation rises with everything but metadata, and with labels (2.3.1). The address family never changes.
 //! Kubernetes: `registry/discovery/endpointslice/strategy.go`, `apis/discovery/validation`.

@@ -112,6 +112,13 @@ impl<T: Kept> Mirror<T> {
         })
     }
 
+    /// Whether anything is in this index.
+    pub fn has(&self, index: &str) -> bool {
+        self.read(|objects| {
+            objects.indexes.iter().any(|(name, _, values)| *name == index && !values.is_empty())
+        })
+    }
+
     /// Calls `listener` for every change from now on, and at once for every object that is known already.
     pub fn listen(&self, listener: impl Fn(&Change<'_, T>) + Send + Sync + 'static) {
         let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);

@@ -36,7 +36,7 @@ pub(super) fn whole<K: kube::Resource>(object: &mut Whole<K>) {
 }
 
 /// What placement, scheduling and eviction read stays: names, labels, owners, affinity, tolerations, requests, ports,
-/// phase, reason, conditions and the promised node.
+/// phase, reason, conditions, addresses and the promised node.
 pub(super) fn pod(pod: &mut Pod) {
     metadata(&mut pod.metadata);
     if let Some(spec) = &mut pod.spec {
@@ -61,6 +61,8 @@ pub(super) fn pod(pod: &mut Pod) {
             nominated_node_name: status.nominated_node_name.take(),
             host_ip: status.host_ip.take(),
             pod_ip: status.pod_ip.take(),
+            // A single one is the same again.
+            pod_ips: status.pod_ips.take().filter(|all| all.len() > 1),
             ..PodStatus::default()
         };
     }

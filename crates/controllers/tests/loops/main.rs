@@ -7,6 +7,7 @@ mod certificates;
 mod conditions;
 mod daemons;
 mod disruption;
+mod endpoints;
 mod faults;
 mod garbage;
 mod nodes;
