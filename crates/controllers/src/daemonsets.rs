@@ -10,6 +10,7 @@
 
 pub(crate) mod doubts;
 pub(crate) mod ledgers;
+mod takeover;
 mod wakes;
 
 use crate::Shared;
@@ -43,6 +44,7 @@ struct Loop {
     queue: Queue<ObjectKey>,
     expectations: Expectations,
     ledgers: Arc<Ledgers>,
+    gate: takeover::Gate,
     memory: Mutex<Memory>,
 }
 
@@ -74,6 +76,7 @@ pub(crate) async fn run(shared: Arc<Shared>) -> Infallible {
         // After the notes: see `ledgers`.
         expectations: Expectations::new(shared.caches.pods.clone()),
         ledgers,
+        gate: takeover::Gate::new(shared.config.manager),
         queue: Queue::new(COALESCE),
         memory: Mutex::default(),
         shared: Arc::new(Shared {
@@ -128,6 +131,7 @@ impl Loop {
     fn forget(&self, key: &ObjectKey, uid: &str) {
         self.expectations.forget(uid);
         self.ledgers.forget(key, uid);
+        self.gate.forget(uid);
         let mut memory = self.memory();
         memory.backoffs.remove(uid);
         memory.written.remove(uid);
@@ -191,7 +195,7 @@ impl Loop {
         };
         let (mut plan, ledger) = match ledger.and_then(|ledger| ledger.update(&update, now)) {
             Some((plan, ledger)) => (plan, Some(ledger)),
-            None => self.read_everything(key, subject, &backoff, &unseen, now),
+            None => self.admitted(subject, self.read_everything(key, subject, &backoff, &unseen, now), now),
         };
         self.ledgers.put(uid, ledger);
         self.remember(uid, backoff, &mut plan, now);
@@ -220,6 +224,24 @@ impl Loop {
             unseen,
         };
         Ledger::open(&snapshot, now)
+    }
+
+    /// The plan, unless another controller had the DaemonSet and the gate leaves it alone. Then there is no ledger: the gate
+    /// judges only plans that have looked at everything.
+    fn admitted(
+        &self,
+        subject: &Whole<DaemonSet>,
+        (plan, ledger): (Plan, Option<Ledger>),
+        now: Timestamp,
+    ) -> (Plan, Option<Ledger>) {
+        let nodes = &self.shared.caches.nodes;
+        let born = |node: &str| {
+            nodes.get(&ObjectKey::new("", node))?.metadata.creation_timestamp.as_ref().map(|t| t.0)
+        };
+        match self.gate.leaves_alone(&subject.object, &plan, born) {
+            None => (plan, ledger),
+            Some(takeover) => (takeover.left_alone(&subject.object, now), None),
+        }
     }
 
     /// Remembers failures.

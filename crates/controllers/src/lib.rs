@@ -44,6 +44,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
+/// What the loops call themselves before the slash of their user agent; servers record it as the manager of what they write.
+pub const MANAGER: &str = "everynode-controllers";
+
 /// One of the loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Loop {
@@ -169,6 +172,10 @@ pub struct Config {
     pub signer: Option<Signer>,
     /// Makes tokens for Secrets; without it the loop `token_secrets` does not run.
     pub mint: Option<token_secrets::Mint>,
+    /// In a cluster where another controller may have had the DaemonSets: the name under which the server knows our writes
+    /// (`metadata.managedFields`). With it a DaemonSet of that other one is taken over only if that does nothing which it
+    /// was not about to do, or someone agrees (TK-5, [`daemonset::takeover`]).
+    pub manager: Option<&'static str>,
     /// With it the loops start only as the holder of this lease, and losing it ends them.
     pub election: Option<leader::Election>,
     /// What time it is, for people and for other processes; a simulation gives its own. What is measured between two
@@ -186,6 +193,7 @@ impl Default for Config {
             ca_pem: None,
             signer: None,
             mint: None,
+            manager: None,
             election: None,
             now: Timestamp::now,
         }

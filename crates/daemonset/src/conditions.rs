@@ -116,6 +116,25 @@ pub fn merged(there: &[DaemonSetCondition], ours: &[DaemonSetCondition]) -> Vec<
     all
 }
 
+/// The reason of `Degraded` while a DaemonSet of another controller is left alone ([`crate::takeover`]).
+const LEFT_ALONE: &str = "TakeoverWouldChange";
+
+/// The other controller's status with `Degraded` in it, unless it says so already, and the event that tells of it.
+pub(crate) fn left_alone(
+    old: &DaemonSetStatus,
+    message: &str,
+    now: Timestamp,
+) -> (Option<DaemonSetStatus>, Option<Event>) {
+    let before = get(Some(old), DEGRADED).filter(|before| before.status == "True");
+    if before.is_some_and(|before| before.message.as_deref() == Some(message)) {
+        return (None, None);
+    }
+    let degraded = condition(before, DEGRADED, (true, LEFT_ALONE, message.to_string()), now);
+    let conditions = merged(old.conditions.as_deref().unwrap_or_default(), &[degraded]);
+    let event = Event::warning(LEFT_ALONE, message.to_string());
+    (Some(DaemonSetStatus { conditions: Some(conditions), ..old.clone() }), Some(event))
+}
+
 /// Whether a condition of ours says something else than before.
 pub(crate) fn differ(old: Option<&DaemonSetStatus>, new: &DaemonSetStatus) -> bool {
     let said = |status, type_| {

@@ -6,13 +6,14 @@
 //!    from, and a Deployment that is paused does the same when it is scaled. What a surge has begun on a node is ended.
 //! 3. Taken over (TK-5): the status was written by another controller, which took pods for updated that we take for old.
 //!    Then one of us is wrong, and nothing is restarted until the template changes, which `kubectl rollout restart` is
-//!    enough for (docs/takeover.md), or no old pod is left.
+//!    enough for (docs/takeover.md), or no old pod is left, or someone agrees ([`takeover::AGREED_ANNOTATION`]).
 //! 4. What a takeover has found is found on one day, and remembered in our own status, under another hold too: neither a
 //!    pause nor a change of anything but the template makes an old pod less doubtful (RU-22).
 
 use crate::budget;
 use crate::conditions;
 use crate::snapshot::{PAUSED_ANNOTATION, Subject};
+use crate::takeover;
 use crate::tally::Tally;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use std::fmt;
@@ -40,7 +41,7 @@ pub(crate) struct Holds {
 impl Holds {
     /// `hash` is the current revision's.
     pub(crate) fn of(subject: &Subject<'_>, tally: Tally, hash: &str) -> Self {
-        let is_disputed = is_disputed(subject, tally, hash);
+        let is_disputed = !takeover::is_agreed(subject.daemon_set) && is_disputed(subject, tally, hash);
         let now = match paused(subject.daemon_set) {
             _ if !budget::rolls(subject.spec) => Some(Hold::OnDelete),
             Ok(true) => Some(Hold::Paused),

@@ -15,6 +15,7 @@
 //! | Which old pod goes next, if one may? | [`hold`], `budget`, `rollout` |
 //! | How much at once, and what does a new pod look like? | `work`, `template` |
 //! | What does the status say? | `tally`, `status`, [`conditions`] |
+//! | Does taking over from another controller change anything? | [`takeover`](mod@takeover) |
 //! | All of it together | `round`, [`plan`](mod@plan) |
 //! | The same for the price of what has changed | `book`, [`ledger`] |
 //!
@@ -54,6 +55,7 @@ mod round;
 mod seats;
 pub mod snapshot;
 mod status;
+pub mod takeover;
 mod tally;
 mod template;
 pub mod unseen;
@@ -68,6 +70,7 @@ pub use placement::{Judge, Placement};
 pub use plan::{Action, Cause, Change, Doing, Event, EventKind, Obsolete, Plan, Verdict};
 pub use revision::NewRevision;
 pub use snapshot::{Snapshot, Standstill};
+pub use takeover::Takeover;
 pub use unseen::Unseen;
 pub use work::BURST;
 

@@ -10,6 +10,7 @@ pub mod rollout;
 pub mod rotate;
 pub mod server;
 mod store;
+pub mod takeover;
 mod target;
 pub mod token;
 pub mod up;

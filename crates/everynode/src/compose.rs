@@ -57,7 +57,7 @@ pub async fn server(
     let server = ApiServer::open(store.store(), server_config).await?;
     let mut settings = trust.loops_config(config.node_grace)?;
     settings.election = store.is_shared().then(|| election(LOOPS_LEASE));
-    let client = loops_client(&server);
+    let client = loops_client(&server)?;
     ready(client_side);
     let (closing, leaving) = (CancellationToken::new(), CancellationToken::new());
     let loops = run_loops(client, config.loops, settings, leaving.clone());
@@ -120,7 +120,8 @@ pub async fn controller(config: config::Controller, end: impl Future<Output = ()
         }
     };
     let election = config.leader_elect.then(|| election(LEASE));
-    let settings = controllers::Config { election, ..Default::default() };
+    let settings =
+        controllers::Config { election, manager: Some(controllers::MANAGER), ..Default::default() };
     Ok(controllers::run(client, Loops::of([Loop::DaemonSets]), settings, end).await?)
 }
 
@@ -140,21 +141,24 @@ pub async fn client(path: &Path) -> Result<kube::Client> {
 }
 
 /// What the loops call themselves; up to its slash, it owns the fields that they write.
-const USER_AGENT: &str = concat!("everynode-controllers/", env!("CARGO_PKG_VERSION"));
+fn user_agent() -> Result<HeaderValue> {
+    Ok(format!("{}/{}", controllers::MANAGER, env!("CARGO_PKG_VERSION")).parse()?)
+}
 
 fn as_controllers(mut config: kube::Config) -> Result<kube::Client> {
-    config.headers.push((http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
+    config.headers.push((http::header::USER_AGENT, user_agent()?));
     Ok(kube::Client::try_from(config)?)
 }
 
 /// The loops' client of the server in this process.
-fn loops_client(server: &ApiServer) -> kube::Client {
-    let named = |mut request: http::Request<_>| {
-        request.headers_mut().insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+fn loops_client(server: &ApiServer) -> Result<kube::Client> {
+    let name = user_agent()?;
+    let named = move |mut request: http::Request<_>| {
+        request.headers_mut().insert(http::header::USER_AGENT, name.clone());
         request
     };
     let service = tower::ServiceExt::map_request(server.as_user(loops_user()), named);
-    kube::Client::new(service, "default")
+    Ok(kube::Client::new(service, "default"))
 }
 
 /// Runs the loops until they are to leave. Whoever loses the lease goes on serving, and stands by for it again.

@@ -139,7 +139,8 @@ fn selecting(subject: &DaemonSet) -> ListParams {
     }
 }
 
-async fn list<K>(api: Api<K>, params: &ListParams) -> Result<Vec<K>, kube::Error>
+/// Everything, page by page.
+pub async fn list<K>(api: Api<K>, params: &ListParams) -> Result<Vec<K>, kube::Error>
 where
     K: Clone + DeserializeOwned + Debug,
 {

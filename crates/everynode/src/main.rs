@@ -14,6 +14,7 @@ mod images;
 mod lookup;
 mod pki;
 mod supervise;
+mod survey;
 mod telemetry;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -46,6 +47,8 @@ enum Command {
     Agent(cli::agent::Flags),
     /// Run only the DaemonSet loop, against any cluster.
     Controller(cli::controller::Flags),
+    /// Tell what would change if `everynode controller` took over now. Any cluster, only reading.
+    Takeover(cli::takeover::Flags),
     /// Tell, node by node, why a DaemonSet's pod is there, is not ready, or is left out. Any cluster, only reading.
     Why(cli::why::Flags),
     /// Pause, resume, watch or undo a DaemonSet's rollout. Any cluster.
@@ -100,6 +103,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Server(flags) => wait(cli::server::run(flags))?,
         Command::Agent(flags) => wait(cli::agent::run(flags))?,
         Command::Controller(flags) => wait(cli::controller::run(flags))?,
+        Command::Takeover(flags) => {
+            return runtime()?.block_on(async { Ok(cli::takeover::run(flags).await) });
+        }
         Command::Why(flags) => wait(cli::why::run(flags))?,
         Command::Rollout(flags) => wait(cli::rollout::run(flags))?,
         Command::Token(flags) => cli::token::run(&flags)?,
@@ -118,7 +124,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn wait(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+    runtime()?.block_on(command)
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 #[cfg(test)]

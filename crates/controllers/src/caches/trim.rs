@@ -27,9 +27,13 @@ pub(super) fn field_owners<K: kube::Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
 }
 
-/// Field owners only, in both forms.
+/// Field owners only, in both forms. Who has written the status, and when, stays: see [`daemonset::takeover`].
 pub(super) fn whole<K: kube::Resource>(object: &mut Whole<K>) {
-    field_owners(&mut object.object);
+    let meta = object.object.meta_mut();
+    let mut writers = meta.managed_fields.take().unwrap_or_default();
+    writers.retain(|entry| entry.subresource.as_deref() == Some("status"));
+    writers.iter_mut().for_each(|entry| entry.fields_v1 = None);
+    meta.managed_fields = Some(writers).filter(|writers| !writers.is_empty());
     if let Some(metadata) = object.json.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
@@ -164,14 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_lose_their_field_owners() {
-        let sent = json!({"metadata": {"name": "d", "managedFields": [{"manager": "kubectl"}]}});
+    fn both_forms_lose_their_field_owners_but_for_those_who_write_the_status() {
+        let sent = json!({"metadata": {"name": "d", "managedFields": [{"manager": "kubectl"},
+            {"manager": "k", "subresource": "status", "fieldsType": "FieldsV1", "fieldsV1": {"f:status": {}}}]}});
         let mut seen: Whole<Pod> = serde_json::from_value(sent).unwrap();
         whole(&mut seen);
-        assert_eq!(
-            (seen.object.metadata.managed_fields, seen.json),
-            (None, json!({"metadata": {"name": "d"}}))
-        );
+        let kept = json!([{"manager": "k", "subresource": "status", "fieldsType": "FieldsV1"}]);
+        assert_eq!(json!(seen.object.metadata.managed_fields), kept);
+        assert_eq!(seen.json, json!({"metadata": {"name": "d"}}));
+        assert_eq!(seen.object.metadata.name.as_deref(), Some("d"));
     }
 
     #[test]

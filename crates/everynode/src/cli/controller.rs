@@ -12,7 +12,8 @@ pub struct Flags {
     #[arg(long, env = "KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
     /// Run only while holding a lease, so that several can stand by.
-    #[arg(long)]
+    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = true,
+        default_missing_value = "true")]
     leader_elect: bool,
 }
 

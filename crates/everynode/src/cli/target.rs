@@ -30,6 +30,13 @@ pub struct Target {
     /// Its namespace [default: that of the context].
     #[arg(short, long)]
     namespace: Option<String>,
+    #[command(flatten)]
+    cluster: Cluster,
+}
+
+/// Flags that name a cluster.
+#[derive(Debug, Args)]
+pub struct Cluster {
     /// The cluster [default: as kubectl finds it, or from inside a pod].
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -52,13 +59,16 @@ impl Target {
     /// Finds the cluster; nothing is asked yet.
     pub async fn open(self) -> Result<Opened> {
         let name = name(&self.name)?;
-        let config = self.config().await?;
+        let config = self.cluster.config().await?;
         let namespace = self.namespace.unwrap_or_else(|| config.default_namespace.clone());
         let client = kube::Client::try_from(config).context("the kubeconfig cannot be used")?;
         Ok(Opened { client, namespace, name })
     }
+}
 
-    async fn config(&self) -> Result<Config> {
+impl Cluster {
+    /// How to speak to it.
+    pub async fn config(&self) -> Result<Config> {
         let options = KubeConfigOptions { context: self.context.clone(), ..Default::default() };
         if let Some(path) = &self.kubeconfig {
             let named = || format!("{}: cannot be used as a kubeconfig", path.display());
@@ -122,7 +132,8 @@ mod tests {
     fn flags_are_kubectls() {
         let target: Target = crate::cli::parse("ds/x -n a --kubeconfig /k --context c").unwrap();
         assert_eq!(target.namespace.as_deref(), Some("a"));
-        assert_eq!((target.kubeconfig, target.context), (Some("/k".into()), Some("c".into())));
+        let Cluster { kubeconfig, context } = target.cluster;
+        assert_eq!((kubeconfig, context), (Some("/k".into()), Some("c".into())));
         assert!(crate::cli::parse::<Target>("").unwrap_err().contains("ds/NAME"));
     }
 

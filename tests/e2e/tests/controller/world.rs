@@ -1,40 +1,27 @@
-//! `everynode controller` beside a control plane without a DaemonSet loop: nothing happens without it, it can be killed at any
-//! time, and of two that are elected one stands by.
+//! A control plane without the DaemonSet loop, simulated nodes, and the example on them.
 
-use e2e::{
-    Kubectl, Part, Server, assert_says, binary, eventually, eventually_equal, newest_and_oldest, run_to_end,
-};
-use std::process::Command;
+use e2e::{Kubectl, Part, Server, eventually, eventually_equal, newest_and_oldest};
 use std::time::Duration;
 
-const NODES: u32 = 6;
+pub const NODES: u32 = 6;
 /// A debug build on two busy cores.
-const LIMIT: Duration = Duration::from_secs(60);
-/// Less than a lease holds without renewal (15 s): whoever waits for its end comes too late.
-const AT_ONCE: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
-const HELLO: &str = include_str!("../../../examples/hello.yaml");
-const PROBE: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: probe}
-spec: {containers: [{name: probe, image: everynode.dev/hello:1}]}
-";
-
+const HELLO: &str = include_str!("../../../../examples/hello.yaml");
 /// The node that a daemon pod is for, also before it is bound.
 const PINNED: &str = ".spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution\
                       .nodeSelectorTerms[0].matchFields[0].values[0]";
 const IMAGE: &str = ".spec.containers[0].image";
 
 /// A control plane without the loop, and simulated nodes.
-struct World {
-    server: Server,
+pub struct World {
+    pub server: Server,
     _nodes: Part,
-    kubectl: Kubectl,
+    pub kubectl: Kubectl,
 }
 
 impl World {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let server = Server::start_with(&["--without-loop", "daemonsets"]).unwrap();
         let (_, path) = newest_and_oldest().unwrap().remove(0);
         let kubectl = server.kubectl(&path);
@@ -49,24 +36,24 @@ impl World {
         world
     }
 
-    fn controller(&self, flags: &[&str]) -> Part {
+    pub fn controller(&self, flags: &[&str]) -> Part {
         let arguments: Vec<&str> = ["controller"].iter().chain(flags).copied().collect();
         Part::start(&arguments, &self.server.kubeconfig()).unwrap()
     }
 
     /// Applies the example, which then takes a second for each node.
-    fn apply(&self) {
+    pub fn apply(&self) {
         let slow = HELLO.replacen("  selector:", "  minReadySeconds: 1\n  selector:", 1);
         self.kubectl.ok_with(&["apply", "-f", "-"], &slow);
     }
 
-    fn set_image(&self, tag: &str) {
+    pub fn set_image(&self, tag: &str) {
         self.kubectl.ok(&["set", "image", "ds/hello", &format!("hello=everynode.dev/hello:{tag}")]);
     }
 
     /// Waits until every node has exactly one pod of this tag, and at no look more than one that does not end.
     #[track_caller]
-    fn converges_to(&self, tag: &str) {
+    pub fn converges_to(&self, tag: &str) {
         let mut expected: Vec<String> =
             (1..=NODES).map(|n| format!("n{n}=everynode.dev/hello:{tag}")).collect();
         expected.sort();
@@ -82,7 +69,7 @@ impl World {
 
     /// `node=image` of every pod of the example, sorted. Two on one node that both do not end are a failure.
     #[track_caller]
-    fn pods(&self) -> Vec<String> {
+    pub fn pods(&self) -> Vec<String> {
         let path =
             format!("{{range .items[*]}}{{.metadata.deletionTimestamp}},{{{PINNED}}}={{{IMAGE}}} {{end}}");
         let text = self.kubectl.value(&["get", "pods", "-l", "app=hello"], &path).unwrap_or_default();
@@ -103,7 +90,7 @@ impl World {
 
     /// Waits until a rollout to this tag has begun and not ended.
     #[track_caller]
-    fn in_the_middle_of(&self, tag: &str) {
+    pub fn in_the_middle_of(&self, tag: &str) {
         eventually("the middle of a rollout", LIMIT, || {
             let pods = self.pods();
             let done = pods.iter().filter(|pod| pod.ends_with(&format!(":{tag}"))).count();
@@ -113,83 +100,14 @@ impl World {
     }
 
     /// Who holds the lease, by process id; empty if nobody does.
-    fn holder(&self) -> String {
+    pub fn holder(&self) -> String {
         let lease = ["get", "lease", "-n", "kube-system", "everynode-daemonsets"];
         let identity = self.kubectl.value(&lease, "{.spec.holderIdentity}").unwrap_or_default();
         identity.rsplit('_').next().unwrap_or_default().to_string()
     }
 
     #[track_caller]
-    fn led_by(&self, controller: &Part, limit: Duration) {
+    pub fn led_by(&self, controller: &Part, limit: Duration) {
         eventually_equal("the holder of the lease", limit, controller.pid().to_string(), || self.holder());
     }
-}
-
-#[test]
-fn without_a_controller_nothing_happens_and_one_that_is_killed_is_replaced() {
-    let mut world = World::start();
-    world.apply();
-    // Whoever looks at pods has looked at what came before this one.
-    world.kubectl.ok_with(&["apply", "-f", "-"], PROBE);
-    world.kubectl.ok(&["wait", "pod/probe", "--for=condition=Ready", "--timeout=60s"]);
-    assert_eq!(world.pods(), Vec::<String>::new());
-    assert_eq!(world.kubectl.value(&["get", "ds", "hello"], "{.status.observedGeneration}").unwrap(), "");
-
-    let mut first = world.controller(&[]);
-    world.converges_to("1");
-    world.set_image("2");
-    world.in_the_middle_of("2");
-    first.kill().unwrap();
-    let mut second = world.controller(&[]);
-    world.converges_to("2");
-    let revisions = ["get", "controllerrevisions", "--sort-by=.revision"];
-    assert_eq!(world.kubectl.value(&revisions, "{.items[*].revision}").unwrap(), "1 2");
-
-    world.server.kill_and_start_again().unwrap();
-    world.server.wait_until_ready(&world.kubectl);
-    world.set_image("1");
-    world.converges_to("1");
-    second.still_runs().unwrap();
-    assert_eq!(second.stop(), 0);
-}
-
-#[test]
-fn a_cluster_that_is_none_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let missing = folder.path().join("missing");
-    let broken = folder.path().join("broken");
-    std::fs::write(&broken, "what").unwrap();
-    for path in [missing, broken] {
-        let mut command = Command::new(binary());
-        let answer = run_to_end(command.arg("controller").arg("--kubeconfig").arg(&path), "").unwrap();
-        assert_eq!(answer.code, 1, "{}", answer.stderr);
-        assert_says(&answer.stderr, &format!("{}: cannot be used as a kubeconfig", path.display()));
-    }
-}
-
-#[test]
-fn of_two_that_are_elected_one_stands_by_and_takes_over() {
-    let world = World::start();
-    let mut first = world.controller(&["--leader-elect"]);
-    world.led_by(&first, LIMIT);
-    let mut second = world.controller(&["--leader-elect"]);
-    world.apply();
-    world.converges_to("1");
-    second.still_runs().unwrap();
-    world.led_by(&first, Duration::ZERO);
-
-    // A clean end in the middle of a rollout gives the lease back.
-    world.set_image("2");
-    world.in_the_middle_of("2");
-    assert_eq!(first.stop(), 0);
-    world.led_by(&second, AT_ONCE);
-    world.converges_to("2");
-
-    // After a kill the lease has to run out.
-    let third = world.controller(&["--leader-elect"]);
-    world.set_image("1");
-    world.in_the_middle_of("1");
-    second.kill().unwrap();
-    world.led_by(&third, LIMIT);
-    world.converges_to("1");
 }
