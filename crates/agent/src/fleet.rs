@@ -25,6 +25,7 @@ use pod::{Next, SimulatedPod};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use write::{Written, write};
 
@@ -57,6 +58,9 @@ pub struct Config {
     pub network: Ipv4Addr,
     /// What time it is; [`Timestamp::now`], but for a simulation.
     pub now: fn() -> Timestamp,
+    /// The numbers of the nodes that are there, where nodes come and go; None: all are. One that goes falls silent: its lease
+    /// is not renewed, and its pods answer nobody. When it is back it registers again, with its pods as they were.
+    pub present: Option<watch::Receiver<BTreeSet<u32>>>,
 }
 
 impl Config {
@@ -73,7 +77,13 @@ impl Config {
             stages: Stages::INSTANT,
             network: Ipv4Addr::new(10, 200, 0, 0),
             now: Timestamp::now,
+            present: None,
         }
+    }
+
+    /// Whether the node of this number is there now.
+    fn has(&self, number: u32) -> bool {
+        self.present.as_ref().is_none_or(|present| present.borrow().contains(&number))
     }
 
     /// The names of the nodes, in order.
@@ -135,10 +145,22 @@ async fn after_a_pause<T, E>(event: Result<T, E>) -> Result<T, E> {
     event
 }
 
+/// Ready when other nodes are there than before; never, if nobody says so any more.
+async fn changed(present: &mut Option<watch::Receiver<BTreeSet<u32>>>) {
+    let told = match present {
+        Some(present) => present.changed().await.is_ok(),
+        None => false,
+    };
+    if !told {
+        std::future::pending().await
+    }
+}
+
 /// Every pod of every simulated node.
 struct Pods {
     config: Config,
-    names: BTreeSet<String>,
+    /// Numbers of nodes by their names.
+    names: BTreeMap<String, u32>,
     recorder: Option<Recorder>,
     /// By uid.
     pods: BTreeMap<String, SimulatedPod>,
@@ -153,7 +175,7 @@ struct Pods {
 impl Pods {
     fn new(config: Config, recorder: Option<Recorder>) -> Self {
         Self {
-            names: config.names().collect(),
+            names: config.names().zip(config.first..).collect(),
             config,
             recorder,
             pods: BTreeMap::new(),
@@ -171,6 +193,7 @@ impl Pods {
         let events = events.then(after_a_pause);
         tokio::pin!(events);
         let mut fresh = BTreeSet::new();
+        let mut present = self.config.present.clone();
         loop {
             let wait = self.until_next(self.now());
             tokio::select! {
@@ -190,13 +213,14 @@ impl Pods {
                     Err(error) => tracing::debug!(%error, "watch of pods interrupted"),
                 },
                 () = tokio::time::sleep(wait) => self.wake(self.now()),
+                () = changed(&mut present) => self.look_at_all(),
             }
         }
     }
 
     /// A node alone asks for its own pods, as any agent does; many hear of all.
     fn selection(&self) -> watcher::Config {
-        match (self.names.first(), self.names.len()) {
+        match (self.names.keys().next(), self.names.len()) {
             (Some(name), 1) => watcher::Config::default().fields(&format!("spec.nodeName={name}")),
             _ => watcher::Config::default(),
         }
@@ -222,7 +246,7 @@ impl Pods {
 
     fn applied(&mut self, pod: Pod) {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
-        if node.is_none_or(|node| !self.names.contains(node)) {
+        if node.is_none_or(|node| !self.names.contains_key(node)) {
             return;
         }
         let uid = sandbox::key(&pod).uid;
@@ -238,9 +262,16 @@ impl Pods {
         self.look(&uid);
     }
 
+    /// Nodes that are back look after their pods.
+    fn look_at_all(&mut self) {
+        let all: Vec<String> = self.pods.keys().cloned().collect();
+        all.iter().for_each(|uid| self.look(uid));
+    }
+
     fn look(&mut self, uid: &str) {
         let Some(pod) = self.pods.get_mut(uid) else { return };
-        if pod.is_writing() {
+        let node = pod.node_name().and_then(|name| self.names.get(&name));
+        if pod.is_writing() || !node.is_some_and(|number| self.config.has(*number)) {
             return;
         }
         if self.writes.len() >= WRITES_AT_ONCE {

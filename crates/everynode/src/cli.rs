@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod backup;
+pub mod bench;
 pub mod check;
 pub mod controller;
 pub mod internal;

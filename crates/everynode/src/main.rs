@@ -53,6 +53,8 @@ enum Command {
     Why(cli::why::Flags),
     /// Pause, resume, watch or undo a DaemonSet's rollout. Any cluster.
     Rollout(cli::rollout::Flags),
+    /// Measure how long a cluster takes for DaemonSets on many nodes, which it plays itself. Any cluster.
+    Bench(cli::bench::Flags),
     /// Print a token with which a machine may join, once.
     Token(cli::token::Flags),
     /// Give the Secrets on the disk a new encryption key; a running server goes on.
@@ -108,6 +110,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Why(flags) => wait(cli::why::run(flags))?,
         Command::Rollout(flags) => wait(cli::rollout::run(flags))?,
+        Command::Bench(flags) => wait(cli::bench::run(flags))?,
         Command::Token(flags) => cli::token::run(&flags)?,
         Command::RotateEncryptionKey(flags) => wait(cli::rotate::run(flags))?,
         Command::Backup(flags) => wait(cli::backup::backup(flags))?,

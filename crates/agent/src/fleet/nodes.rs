@@ -9,6 +9,7 @@ use http::{Request, header};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::Api;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,7 @@ const DISK_KIB: u64 = 1 << 30;
 
 /// All nodes of a fleet.
 pub(super) struct Nodes {
+    fleet: Config,
     configs: Vec<crate::Config>,
     /// Of each node.
     pulses: Vec<Mutex<Pulse>>,
@@ -65,6 +67,7 @@ impl Nodes {
         let configs: Vec<crate::Config> = (fleet.first..).zip(fleet.names()).map(config).collect();
         let machine = Machine::read(Path::new("/"), concat!("simulated://", env!("CARGO_PKG_VERSION")));
         Self {
+            fleet: fleet.clone(),
             pulses: configs.iter().map(|_| Mutex::default()).collect(),
             configs,
             machine: Machine { cpus: CPUS, memory_kib: MEMORY_KIB, disk_kib: DISK_KIB, ..machine },
@@ -74,14 +77,33 @@ impl Nodes {
     /// Registers all nodes and keeps them alive for ever.
     pub(super) async fn run(self) {
         let nodes = Arc::new(self);
-        let every = 0..nodes.configs.len();
-        let registered = every.map(|number| nodes.clone().perform(Duty::Register, number));
-        futures::stream::iter(registered).buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
-        tracing::info!(nodes = nodes.configs.len(), "simulated nodes registered");
-        tokio::join!(
+        let (mut present, mut known) = (nodes.fleet.present.clone(), BTreeSet::new());
+        nodes.register_new(&mut known).await;
+        let coming = async {
+            loop {
+                super::changed(&mut present).await;
+                nodes.register_new(&mut known).await;
+            }
+        };
+        let ((), (), ()) = tokio::join!(
+            coming,
             nodes.clone().in_turn(Duty::Lease, RENEW_EVERY),
             nodes.clone().in_turn(Duty::Status, REPORT_EVERY)
         );
+    }
+
+    /// Registers those that are there and were not.
+    async fn register_new(self: &Arc<Self>, known: &mut BTreeSet<usize>) {
+        let present: BTreeSet<usize> = (0..self.configs.len()).filter(|number| self.has(*number)).collect();
+        let new: Vec<usize> = present.difference(known).copied().collect();
+        let new = new.into_iter().map(|number| self.clone().perform(Duty::Register, number));
+        futures::stream::iter(new).buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
+        tracing::info!(nodes = present.len(), "simulated nodes registered");
+        *known = present;
+    }
+
+    fn has(&self, number: usize) -> bool {
+        u32::try_from(number).is_ok_and(|number| self.fleet.has(self.fleet.first.saturating_add(number)))
     }
 
     /// Each node in its turn, so that the server sees an even trickle.
@@ -103,7 +125,7 @@ impl Nodes {
     }
 
     async fn perform(self: Arc<Self>, duty: Duty, number: usize) {
-        let Some(config) = self.configs.get(number) else { return };
+        let Some(config) = self.configs.get(number).filter(|_| self.has(number)) else { return };
         match duty {
             Duty::Register => self.register(config).await,
             Duty::Status => drop(self.write_status(config).await),
