@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod crash;
+mod fuzz;
 mod packages;
 mod program;
 mod rules;
@@ -70,6 +71,12 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Feed hostile input to all that reads input: `--target T --minutes M --grow`, or `--replay FILE` again.
+    Fuzz {
+        /// Passed on to the targets; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run simulated clusters: `--seeds N --minutes M`, or `--seed S` again.
     Sim {
         /// Passed on to the simulation; `--help` lists them.
@@ -96,6 +103,7 @@ fn run(command: Command) -> Result<()> {
         Command::Rules { number, open } => rules::rules(number.as_deref(), open),
         Command::Bench { arguments } => bench::bench(&arguments),
         Command::Crash { rounds, seed } => crash::crash(rounds, seed),
+        Command::Fuzz { arguments } => fuzz::fuzz(&arguments),
         Command::Sim { arguments } => sim::sim(&arguments),
     }
 }

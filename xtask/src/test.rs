@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check and test of the repository, in the order of their price.
 
+use crate::fuzz::Beside;
 use crate::program::{self, cargo};
 use crate::{packages, tidy};
 use anyhow::{Context, Result, bail};
@@ -22,7 +23,9 @@ pub fn test(no_e2e: bool, filter: Option<&str>) -> Result<()> {
     }
     let mut green = counted(&mut command, &mut sums)?;
     if !no_e2e {
+        let fuzz = filter.is_none().then(Beside::start).transpose()?;
         green &= e2e(filter, &mut sums)?;
+        fuzz.map(Beside::end).transpose()?;
     }
     println!("everynode: {} passed, {} failed, {} skipped", sums.passed, sums.failed, sums.ignored);
     if !green || sums.failed > 0 {

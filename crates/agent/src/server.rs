@@ -9,7 +9,7 @@
 
 mod follow;
 mod resources;
-pub(crate) mod streams;
+pub mod streams;
 
 use crate::Shutdown;
 use crate::logs::Options;
@@ -141,7 +141,7 @@ impl Peer {
 
 /// An answer other than 200: plain text, as kubelet gives it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     status: StatusCode,
     text: String,
 }

@@ -17,7 +17,9 @@ const AUTHENTICATION: &str = "authentication.k8s.io";
 /// The user to go on with.
 ///
 /// # Errors
-/// 403 for what the user may not impersonate, 500 for groups, a uid or extra without a user, as Kubernetes has it.
+/// 403 for what the user may not impersonate, 400 for groups, a uid or extra without a user.
+///
+/// Differs: kube-apiserver answers 500, which is no word for a client's mistake.
 pub async fn user(server: &Inner, user: User, headers: &HeaderMap) -> Result<User, ApiError> {
     let Some(wanted) = wanted(headers)? else { return Ok(user) };
     server.consistent().await?;
@@ -60,7 +62,7 @@ fn wanted(headers: &HeaderMap) -> Result<Option<User>, ApiError> {
         true if user == User::default() => Ok(None),
         true => {
             let why = "requested impersonation without impersonating a user";
-            Err(ApiError::plain(500, "InternalError", why))
+            Err(ApiError::bad_request(why))
         }
     }
 }

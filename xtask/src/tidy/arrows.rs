@@ -26,6 +26,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // The whole cluster, played in one thread.
     ("sim", &["apiserver", "controllers", "agent", "store", "daemonset", "objects"]),
+    // Hostile input for what reads input.
+    ("fuzz", &["apiserver", "agent", "store", "structural", "objects"]),
     // Outside: they see the binary and kubectl, never a crate.
     ("e2e", &[]),
     ("xtask", &[]),
@@ -33,13 +35,13 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// A library, and the only crates of ours that may use it.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("clap", &["everynode", "xtask", "e2e", "sim"]),
-    ("anyhow", &["everynode", "xtask", "e2e", "sim"]),
+    ("clap", &["everynode", "xtask", "e2e", "sim", "fuzz"]),
+    ("anyhow", &["everynode", "xtask", "e2e", "sim", "fuzz"]),
     ("rusqlite", &["store"]),
     ("tonic", &["agent", "store"]),
     ("prost", &["agent", "store"]),
     ("kube", &["controllers", "agent", "bench", "everynode", "sim"]),
-    ("tokio", &["store", "apiserver", "controllers", "agent", "bench", "everynode", "sim"]),
+    ("tokio", &["store", "apiserver", "controllers", "agent", "bench", "everynode", "sim", "fuzz"]),
     ("tracing", &["store", "apiserver", "controllers", "agent", "bench", "everynode"]),
     ("rustls", &["apiserver", "agent", "everynode"]),
     ("json-patch", &["apiserver"]),

@@ -8,11 +8,11 @@
 //! Kubernetes: pkg/kubelet/server/server.go `getExec`, kubelet_pods.go `GetExec`, `GetAttach`, `GetPortForward`.
 
 pub mod asked;
-mod channels;
+pub mod channels;
 mod join;
-mod spdy;
-mod tunnel;
-mod websocket;
+pub mod spdy;
+pub mod tunnel;
+pub mod websocket;
 
 use super::{Body, Logs, Refusal, whole};
 use crate::Shutdown;

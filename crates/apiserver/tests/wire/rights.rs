@@ -164,7 +164,10 @@ async fn speaking_for_others_is_a_right_of_its_own() {
     check(&[("impersonate-user", "bob"), ("impersonate-extra-other", "x")], 403).await;
     check(&[("impersonate-user", "carol")], 403).await;
     check(&[("impersonate-user", "bob"), ("impersonate-group", "system:masters")], 403).await;
-    check(&[("impersonate-group", "devs")], 500).await;
+    // A client's mistake is not the server's.
+    check(&[("impersonate-group", "devs")], 400).await;
+    check(&[("impersonate-uid", "1")], 400).await;
+    check(&[("impersonate-extra-reason", "x")], 400).await;
 }
 
 #[tokio::test]

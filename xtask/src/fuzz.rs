@@ -1,0 +1,56 @@
+//! `cargo xtask fuzz`: hostile input for hours; and for a minute a target beside the end-to-end tests.
+
+use crate::program;
+use anyhow::{Context as _, Result, bail};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Instant;
+
+/// For each target in the tests.
+const SECONDS: &str = "60";
+
+/// Builds the targets for speed, but with all checks, and runs them with these arguments.
+pub fn fuzz(arguments: &[String]) -> Result<()> {
+    program::run(program::cargo().args(["build", "--profile", "sim", "--package", "fuzz"]))?;
+    let program = program::target_dir().join("sim/fuzz");
+    program::run(Command::new(program).arg("--folder").arg(folder()).args(arguments))
+}
+
+/// Where findings lie.
+fn folder() -> PathBuf {
+    program::target_dir().join("fuzz")
+}
+
+/// All targets, one after the other, in one process at the lowest priority: the end-to-end tests wait most of the time,
+/// and when they do not, they go first.
+pub struct Beside(Child);
+
+impl Beside {
+    /// Starts them, with a seed of this moment.
+    pub fn start() -> Result<Self> {
+        program::run(program::cargo().args(["build", "--package", "fuzz"]))?;
+        let program = program::target_dir().join("debug/fuzz");
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(program).args(["--seconds", SECONDS, "--folder"]).arg(folder());
+        Ok(Self(command.spawn().context("cannot start the fuzz targets")?))
+    }
+
+    /// Waits for the last of them.
+    pub fn end(mut self) -> Result<()> {
+        let begun = Instant::now();
+        let status = self.0.wait().context("waiting for the fuzz targets")?;
+        println!("everynode: waited {} s for the fuzz targets", begun.elapsed().as_secs());
+        if !status.success() {
+            bail!("hostile input broke a promise; how to see it again stands above");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Beside {
+    /// What fails before its end leaves nothing behind.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
