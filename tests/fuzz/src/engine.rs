@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The stack of a thread of tokio's, in which the product handles requests.
@@ -82,7 +83,11 @@ impl Drop for Told<'_> {
     }
 }
 
+/// One after the other: memory is counted for the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
+
 fn on_a_small_stack<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(work).context("a thread")?;
     match thread.join() {
         Ok(ended) => ended,
