@@ -25,7 +25,10 @@ pub(crate) struct Book {
     shelves: Shelves,
     creates: BTreeSet<Name>,
     deletes: BTreeSet<Name>,
+    /// Nodes where a daemon is expected and waited for, since when.
     waits: BTreeSet<(Timestamp, Name)>,
+    /// Nodes where none is expected, and that take a part of a rollout's budget all the same (RU-11), since when.
+    stalls: BTreeSet<(Timestamp, Name)>,
     timers: BTreeSet<(Timestamp, Name)>,
 }
 
@@ -56,6 +59,15 @@ impl Entry {
             seat,
             duty: (duty != Duty::default()).then(|| Box::new(duty)),
         }
+    }
+
+    fn wait(&self) -> Option<Timestamp> {
+        self.waits_since.filter(|_| self.seat.is_expectant())
+    }
+
+    fn stall(&self) -> Option<Timestamp> {
+        let is_stall = || !self.seat.is_expectant() && self.class.is_some_and(Class::is_unavailable);
+        self.waits_since.filter(|_| is_stall())
     }
 
     /// Whether coverage has something to do here.
@@ -97,7 +109,8 @@ impl Book {
             shelves: entries.iter().filter_map(|(node, entry)| Some((entry.class?, node.clone()))).collect(),
             creates: named(Entry::creates),
             deletes: named(Entry::deletes),
-            waits: timed(|entry| entry.waits_since),
+            waits: timed(Entry::wait),
+            stalls: timed(Entry::stall),
             timers: timed(|entry| entry.timer),
             entries,
         }
@@ -110,7 +123,8 @@ impl Book {
         self.tally += entry.share;
         self.creates.extend(entry.creates().then(|| node.clone()));
         self.deletes.extend(entry.deletes().then(|| node.clone()));
-        self.waits.extend(entry.waits_since.map(|since| (since, node.clone())));
+        self.waits.extend(entry.wait().map(|since| (since, node.clone())));
+        self.stalls.extend(entry.stall().map(|since| (since, node.clone())));
         self.timers.extend(entry.timer.map(|at| (at, node.clone())));
         if let Some(class) = entry.class {
             self.shelves.put(class, node.clone());
@@ -136,7 +150,8 @@ impl Book {
             self.deletes.remove(node);
         }
         if let Some(since) = old.waits_since {
-            self.waits.remove(&(since, node.clone()));
+            let wait = (since, node.clone());
+            let _ = self.waits.remove(&wait) || self.stalls.remove(&wait);
         }
         if let Some(at) = old.timer {
             self.timers.remove(&(at, node.clone()));
@@ -203,9 +218,14 @@ impl Book {
         self.timers.first().map(|(at, _)| on_the_tick(*at))
     }
 
-    /// Since when wanted daemons are waited for, the longest wait first.
+    /// Since when daemons are waited for where they are expected, the longest wait first.
     pub(crate) fn waits(&self) -> impl DoubleEndedIterator<Item = Timestamp> {
         self.waits.iter().map(|(since, _)| *since)
+    }
+
+    /// The same for the nodes that only hold up a rollout.
+    pub(crate) fn stalls(&self) -> impl DoubleEndedIterator<Item = Timestamp> + ExactSizeIterator {
+        self.stalls.iter().map(|(since, _)| *since)
     }
 
     /// How many have been waited for longer than is good.

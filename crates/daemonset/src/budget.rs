@@ -11,8 +11,6 @@ use objects::int_or_percent::{ScaleError, scaled};
 /// What a rollout may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Budget {
-    /// `OnDelete`: nothing is ever deleted for being old (RU-1).
-    None,
     /// So many daemons may be unavailable.
     Unavailable(usize),
     /// So many nodes may have two.
@@ -24,7 +22,7 @@ impl Budget {
     pub(crate) fn unavailable(self) -> i32 {
         match self {
             Self::Unavailable(max) => i32::try_from(max).unwrap_or(i32::MAX),
-            Self::None | Self::Surge(_) => 0,
+            Self::Surge(_) => 0,
         }
     }
 }
@@ -40,10 +38,10 @@ pub(crate) enum BudgetError {
     Surge(#[source] ScaleError),
 }
 
-/// The budget when so many nodes want a daemon.
-pub(crate) fn budget(spec: &DaemonSetSpec, wanted: usize) -> Result<Budget, BudgetError> {
+/// The budget when so many nodes want a daemon; none for `OnDelete`, where nothing is ever deleted for being old (RU-1).
+pub(crate) fn budget(spec: &DaemonSetSpec, wanted: usize) -> Result<Option<Budget>, BudgetError> {
     if !rolls(spec) {
-        return Ok(Budget::None);
+        return Ok(None);
     }
     let wanted = i32::try_from(wanted).unwrap_or(i32::MAX);
     let (unavailable, surge) = match rolling(spec) {
@@ -55,10 +53,10 @@ pub(crate) fn budget(spec: &DaemonSetSpec, wanted: usize) -> Result<Budget, Budg
         }
     };
     if surge > 0 {
-        return Ok(Budget::Surge(number(surge)));
+        return Ok(Some(Budget::Surge(number(surge))));
     }
     let least = usize::from(wanted > 0);
-    Ok(Budget::Unavailable(number(unavailable).max(least)))
+    Ok(Some(Budget::Unavailable(number(unavailable).max(least))))
 }
 
 /// Whether a node may have two daemons at all (MG-13, MG-14): `maxSurge` of one node is more than none.
@@ -68,7 +66,7 @@ pub(crate) fn surges(spec: &DaemonSetSpec) -> bool {
 }
 
 /// An absent type reads as the default (AP-4).
-pub(crate) fn rolls(spec: &DaemonSetSpec) -> bool {
+fn rolls(spec: &DaemonSetSpec) -> bool {
     let strategy = spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
     matches!(strategy, None | Some("" | "RollingUpdate"))
 }
@@ -97,7 +95,7 @@ mod tests {
     fn check(unavailable: Value, surge: Value, wanted: usize, expected: Budget) {
         let rolling = json!({"maxUnavailable": unavailable, "maxSurge": surge});
         let spec = spec(json!({"type": "RollingUpdate", "rollingUpdate": rolling}));
-        assert_eq!(budget(&spec, wanted), Ok(expected), "RU-4 {unavailable} {surge} of {wanted}");
+        assert_eq!(budget(&spec, wanted), Ok(Some(expected)), "RU-4 {unavailable} {surge} of {wanted}");
     }
 
     #[test]
@@ -112,9 +110,9 @@ mod tests {
         check(json!(0), json!("100%"), 2, Surge(2));
         check(json!(0), json!("1%"), 100, Surge(1));
         check(json!(0), json!("1%"), 101, Surge(2));
-        assert_eq!(budget(&spec(json!({"type": "OnDelete"})), 5), Ok(Budget::None));
-        assert_eq!(budget(&spec(json!({"type": "RollingUpdate"})), 5), Ok(Unavailable(1)));
-        assert_eq!(budget(&spec(json!(null)), 5), Ok(Unavailable(1)));
+        assert_eq!(budget(&spec(json!({"type": "OnDelete"})), 5), Ok(None), "RU-1");
+        assert_eq!(budget(&spec(json!({"type": "RollingUpdate"})), 5), Ok(Some(Unavailable(1))));
+        assert_eq!(budget(&spec(json!(null)), 5), Ok(Some(Unavailable(1))));
     }
 
     #[test]

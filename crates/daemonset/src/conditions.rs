@@ -8,7 +8,8 @@
 //!
 //! 1. Each follows from the sums, the old conditions and the time. `lastTransitionTime` moves only with the status.
 //! 2. Messages hold counts that stand in the status anyway, so that a condition never causes a write of its own storm.
-//! 3. A node whose kubelet is silent cannot have a daemon that works, and is not waited for; the message says so.
+//! 3. A node whose kubelet is silent cannot have a daemon that works, and is not waited for; the message says so. But it can
+//!    hold up the rollout of the others (RU-11), and after [`DEADLINE`] that is told.
 //! 4. Conditions of others stay as they are, in their places ([`merged`]).
 //! 5. The status is the only memory there is: `Degraded` begins with a takeover that is in dispute, and names the revision
 //!    ([`is_disputed`]).
@@ -41,6 +42,9 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 /// The reason of `Degraded` as long as a takeover is in dispute, and of `Progressing` while [`Hold::Takeover`] holds.
 const TAKEOVER: &str = "TakeoverMismatch";
 
+/// The reason of `Degraded` if the update strategy cannot be read, and of `Progressing` while it holds up a rollout.
+pub(crate) const BAD_STRATEGY: &str = "InvalidUpdateStrategy";
+
 const DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
 
 /// What the conditions are made from.
@@ -54,6 +58,12 @@ pub(crate) struct Facts<'a> {
     pub(crate) max_unavailable: i32,
     /// The newest of the waits for pods.
     pub(crate) newest_wait: Option<Timestamp>,
+    /// The same of the nodes that only hold up a rollout: silent ones, and such that want no daemon (RU-11).
+    pub(crate) newest_stall: Option<Timestamp>,
+    /// How many these are.
+    pub(crate) stalls: usize,
+    /// Pods are created or deleted now.
+    pub(crate) acts: bool,
     /// Nodes whose wait is longer than [`DEADLINE`].
     pub(crate) overdue: usize,
     /// The server refuses pods that are needed.
@@ -79,23 +89,28 @@ pub(crate) fn is_disputed(status: &DaemonSetStatus, hash: &str) -> bool {
     })
 }
 
-/// All conditions: ours as these facts make them, and the others.
-pub(crate) fn conditions(old: Option<&DaemonSetStatus>, facts: &Facts<'_>) -> Vec<DaemonSetCondition> {
+/// All conditions, ours as these facts make them, and the others; and what of it is news.
+pub(crate) fn conditions(
+    old: Option<&DaemonSetStatus>,
+    facts: &Facts<'_>,
+) -> (Vec<DaemonSetCondition>, Option<Event>) {
     let progressing = facts.progressing(old);
     let available = facts.available(old, progressing.0);
-    let ours = [(PROGRESSING, progressing), (AVAILABLE, available), (DEGRADED, facts.degraded())];
+    let degraded = facts.degraded(progressing.1 == DEADLINE_EXCEEDED);
+    let news = news(get(old, DEGRADED), &degraded);
+    let ours = [(PROGRESSING, progressing), (AVAILABLE, available), (DEGRADED, degraded)];
     let ours = ours.map(|(type_, finding)| condition(get(old, type_), type_, finding, facts.now));
-    merged(old.and_then(|old| old.conditions.as_deref()).unwrap_or_default(), &ours)
+    (merged(old.and_then(|old| old.conditions.as_deref()).unwrap_or_default(), &ours), news)
 }
 
 /// The turn of `Degraded` is worth an event, which `kubectl describe` shows: it prints no conditions (ST-19).
-pub(crate) fn news(old: Option<&DaemonSetStatus>, facts: &Facts<'_>) -> Option<Event> {
-    let before = get(old, DEGRADED).filter(|before| before.status == "True");
-    match (before, facts.degraded()) {
-        (Some(before), (true, reason, _)) if before.reason.as_deref() == Some(reason) => None,
-        (_, (true, reason, message)) => Some(Event::warning(reason, message)),
-        (Some(_), (false, _, message)) => Some(Event::normal("Recovered", message)),
-        (None, (false, _, _)) => None,
+fn news(before: Option<&DaemonSetCondition>, (is_degraded, reason, message): &Finding) -> Option<Event> {
+    let before = before.filter(|before| before.status == "True");
+    match before {
+        Some(before) if *is_degraded && before.reason.as_deref() == Some(*reason) => None,
+        _ if *is_degraded => Some(Event::warning(reason, message.clone())),
+        Some(_) => Some(Event::normal("Recovered", message.clone())),
+        None => None,
     }
 }
 
@@ -179,25 +194,32 @@ fn condition(
 }
 
 impl Facts<'_> {
+    /// Whether old pods are to be replaced, now or as soon as the budget allows.
+    pub(crate) fn rolls(&self) -> bool {
+        self.hold.is_none() && self.tally.replaceable() > 0
+    }
+
     fn progressing(&self, old: Option<&DaemonSetStatus>) -> Finding {
         let Tally { desired, updated, available, current, .. } = self.tally;
         let before = get(old, PROGRESSING);
         // What was complete once does not move again because a pod breaks.
         let moved =
             before.is_none_or(|c| c.status == "True" || c.reason.as_deref() == Some(DEADLINE_EXCEEDED));
-        let (rolls, lacks) = (self.tally.outdated() > 0 && self.hold.is_none(), current < desired);
+        let (rolls, lacks) = (self.rolls(), current < desired);
         let waits = moved && self.tally.lacking() > 0;
-        let up_to_date = counted(updated, desired, "up to date");
+        let up_to_date =
+            counted(updated, desired, "up to date") + &not_waited_for(self.tally.silent_outdated);
         match self.hold {
             _ if (rolls || lacks || waits) && self.is_stuck() => {
-                let text =
-                    format!("{up_to_date}, and nothing has happened for {} minutes", DEADLINE.as_mins());
+                let minutes = DEADLINE.as_mins();
+                let text = format!("{up_to_date}; what it waits for has not changed for {minutes} minutes");
                 (false, DEADLINE_EXCEEDED, text)
             }
             _ if rolls => (true, "RollingOut", up_to_date),
             _ if lacks => (true, "CreatingPods", counted(current, desired, "created")),
             _ if waits => (true, "WaitingForPods", counted(available, desired, "available")),
             Some(Hold::Takeover) => (false, TAKEOVER, up_to_date),
+            Some(Hold::BadStrategy) if self.tally.outdated() > 0 => (false, BAD_STRATEGY, up_to_date),
             Some(Hold::Paused) if self.tally.outdated() > 0 => {
                 (false, "Paused", format!("{up_to_date}; paused"))
             }
@@ -208,12 +230,14 @@ impl Facts<'_> {
         }
     }
 
-    /// Nothing has just been done, and the newest of the waits is too long.
+    /// Nothing is done or has just been done, and the newest of the waits is too long. A rollout also waits for nodes that
+    /// only take a part of its budget; that they are lost is known to nobody but a person.
     fn is_stuck(&self) -> bool {
-        let is_late = |since: Timestamp, limit| since.checked_add(limit).is_ok_and(|end| end <= self.now);
-        match (self.refusal, self.newest_wait) {
-            (Some(refusal), _) if self.tally.moving > 0 => is_late(refusal.since, DEADLINE),
-            (_, Some(since)) => self.tally.moving == 0 && is_late(since, DEADLINE),
+        let is_late = |since: Timestamp| since.checked_add(DEADLINE).is_ok_and(|end| end <= self.now);
+        let newest = self.newest_wait.max(self.newest_stall.filter(|_| self.rolls()));
+        match (self.refusal, newest) {
+            (Some(refusal), _) if self.tally.moving > 0 => is_late(refusal.since),
+            (_, Some(since)) => !self.acts && self.tally.moving == 0 && is_late(since),
             (_, None) => false,
         }
     }
@@ -222,11 +246,7 @@ impl Facts<'_> {
         let Tally { desired, silent, available, .. } = self.tally;
         let was = get(old, AVAILABLE).is_some_and(|condition| condition.status == "True");
         let (lacking, max) = (self.tally.lacking(), self.max_unavailable);
-        let not_waited_for = match silent {
-            0 => String::new(),
-            silent => format!("; not waited for on nodes that are silent: {silent}"),
-        };
-        let text = counted(available, desired, "available") + &not_waited_for;
+        let text = counted(available, desired, "available") + &not_waited_for(silent);
         match () {
             () if desired == 0 => (true, "NoNodes", text),
             () if available == 0 && silent > 0 && lacking == 0 => (false, "NodesSilent", text),
@@ -238,7 +258,7 @@ impl Facts<'_> {
         }
     }
 
-    fn degraded(&self) -> Finding {
+    fn degraded(&self, is_stuck: bool) -> Finding {
         let mut found = Vec::new();
         // First, in reason and message: the next plan reads it again.
         if let Some(hash) = self.disputed {
@@ -261,6 +281,11 @@ impl Facts<'_> {
                 format!("nodes that wait for their daemon for more than {minutes} minutes: {}", self.overdue);
             found.push(("OverduePods", text));
         }
+        if is_stuck && found.is_empty() {
+            let text =
+                format!("the rollout is held up by nodes where no daemon can work now: {}", self.stalls);
+            found.push((DEADLINE_EXCEEDED, text));
+        }
         let texts: Vec<&str> = found.iter().map(|(_, text)| text.as_str()).collect();
         match found.first() {
             Some((reason, _)) => (true, reason, texts.join("; ")),
@@ -272,6 +297,13 @@ impl Facts<'_> {
 /// What a dispute is about; later versions of us may change the rest of the sentence.
 fn of_revision(hash: &str) -> String {
     format!("of revision {hash} ")
+}
+
+fn not_waited_for(silent: i32) -> String {
+    match silent {
+        0 => String::new(),
+        silent => format!("; not waited for on nodes that are silent: {silent}"),
+    }
 }
 
 /// `2 of 3 daemons are available`.

@@ -7,10 +7,11 @@
 //! 3. Taken over (TK-5): the status was written by another controller, which took pods for updated that we take for old.
 //!    Then one of us is wrong, and nothing is restarted until the template changes, which `kubectl rollout restart` is
 //!    enough for (docs/takeover.md), or no old pod is left, or someone agrees ([`takeover::AGREED_ANNOTATION`]).
-//! 4. What a takeover has found is found on one day, and remembered in our own status, under another hold too: neither a
+//! 4. The strategy cannot be read, so that nobody knows how many may go (RU-4).
+//! 5. What a takeover has found is found on one day, and remembered in our own status, under another hold too: neither a
 //!    pause nor a change of anything but the template makes an old pod less doubtful (RU-22).
 
-use crate::budget;
+use crate::budget::{Budget, BudgetError};
 use crate::conditions;
 use crate::snapshot::{PAUSED_ANNOTATION, Subject};
 use crate::takeover;
@@ -27,27 +28,36 @@ pub enum Hold {
     Paused,
     /// The controller before us took some of the old pods for updated.
     Takeover,
+    /// Nobody can tell how many may be replaced at a time.
+    BadStrategy,
 }
 
-/// What is known about holds in one round.
+/// Whether there is a rollout in one round.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Holds {
-    /// Why old pods stay now, if they do: of several reasons the one that a user has chosen.
-    pub(crate) now: Option<Hold>,
+    /// What it may do, or why old pods stay: of several reasons the one that a user has chosen.
+    pub(crate) rollout: Result<Budget, Hold>,
     /// A takeover is in dispute, whether that is what holds now or not.
     pub(crate) is_disputed: bool,
 }
 
 impl Holds {
     /// `hash` is the current revision's.
-    pub(crate) fn of(subject: &Subject<'_>, tally: Tally, hash: &str) -> Self {
+    pub(crate) fn of(
+        subject: &Subject<'_>,
+        tally: Tally,
+        hash: &str,
+        budget: &Result<Option<Budget>, BudgetError>,
+    ) -> Self {
         let is_disputed = !takeover::is_agreed(subject.daemon_set) && is_disputed(subject, tally, hash);
-        let now = match paused(subject.daemon_set) {
-            _ if !budget::rolls(subject.spec) => Some(Hold::OnDelete),
-            Ok(true) => Some(Hold::Paused),
-            _ => is_disputed.then_some(Hold::Takeover),
+        let rollout = match budget {
+            Ok(None) => Err(Hold::OnDelete),
+            _ if paused(subject.daemon_set) == Ok(true) => Err(Hold::Paused),
+            Err(_) => Err(Hold::BadStrategy),
+            Ok(Some(_)) if is_disputed => Err(Hold::Takeover),
+            Ok(Some(budget)) => Ok(*budget),
         };
-        Self { now, is_disputed }
+        Self { rollout, is_disputed }
     }
 }
 
@@ -87,6 +97,7 @@ impl fmt::Display for Hold {
         f.write_str(match self {
             Self::OnDelete => "it is replaced when somebody deletes it (OnDelete)",
             Self::Paused => "the rollout is paused",
+            Self::BadStrategy => "it stays, because the update strategy cannot be read",
             Self::Takeover => {
                 "the controller before this one did not think so, so it stays until the template changes"
             }

@@ -46,7 +46,6 @@ pub(crate) struct Shelves(BTreeMap<Class, BTreeSet<Name>>);
 pub(crate) fn roll(book: &Book, budget: Budget) -> Work {
     let mut turn = Turn { book, work: Work::default() };
     match budget {
-        Budget::None => {}
         Budget::Unavailable(max) => turn.replace(max),
         Budget::Surge(max) => turn.surge(max),
     }
@@ -58,7 +57,6 @@ pub(crate) fn waiting(seat: &Seat, class: Class, budget: Budget, more: bool) -> 
     let pod = old(seat)?.name.clone();
     let surges = matches!(budget, Budget::Surge(_));
     match class {
-        _ if budget == Budget::None => None,
         Class::Old { available: false, .. } => Some(Doing::NextBurst),
         Class::Old { wanted: false, .. } if surges => None,
         Class::Old { .. } if more => Some(Doing::NextBurst),
@@ -98,7 +96,7 @@ impl Class {
 
     /// Whether the node counts as one without a daemon (RU-7). BUG-2, as upstream: a node whose pod cannot end because
     /// nobody is there to end it counts as well, and can hold up the whole rollout (RU-11).
-    fn is_unavailable(self) -> bool {
+    pub(crate) fn is_unavailable(self) -> bool {
         match self {
             Self::Unclear | Self::Empty | Self::Both { .. } => true,
             Self::New { available } | Self::Old { available, .. } => !available,

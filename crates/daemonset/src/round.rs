@@ -10,7 +10,7 @@ use crate::plan::{Action, Doing, Name, Plan, Verdict};
 use crate::seats::{Phase, Seat};
 use crate::snapshot::Subject;
 use crate::unseen::Unseen;
-use crate::work::{Doings, Work};
+use crate::work::Doings;
 use crate::{rollout, status};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub(crate) struct Round<'r> {
 /// Which part of the round decides about old pods.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stage {
-    /// Coverage has something to do, or the rollout cannot be told.
+    /// None: coverage has something to do.
     Coverage,
     Held(Hold),
     Rollout(Budget),
@@ -43,17 +43,16 @@ impl Round<'_> {
         before: Vec<Action>,
         drops: impl FnOnce() -> Vec<Action>,
     ) -> (Plan, Remarks) {
-        let holds = Holds::of(self.subject, book.tally(), self.hash);
         let budget = budget::budget(self.subject.spec, book.desired());
-        let cover = book.coverage();
-        let (mut work, stage) = match (&budget, holds.now) {
-            _ if !cover.is_empty() => (cover, Stage::Coverage),
-            (_, Some(hold)) => (Work::default(), Stage::Held(hold)),
-            (Ok(budget), None) => (rollout::roll(book, *budget), Stage::Rollout(*budget)),
-            (Err(_), None) => (Work::default(), Stage::Coverage),
+        let holds = Holds::of(self.subject, book.tally(), self.hash, &budget);
+        let (mut work, stage) = match (book.coverage(), holds.rollout) {
+            (cover, _) if !cover.is_empty() => (cover, Stage::Coverage),
+            (idle, Err(hold)) => (idle, Stage::Held(hold)),
+            (_, Ok(budget)) => (rollout::roll(book, budget), Stage::Rollout(budget)),
         };
+        let acts = !work.is_empty();
         // RV-20: only when nothing can fail before it, and every pod of an older revision is seen.
-        let is_quiet = work.is_empty() && budget.is_ok() && self.unseen.expires(self.now).is_none();
+        let is_quiet = !acts && budget.is_ok() && self.unseen.expires(self.now).is_none();
         let mut doings = work.doings();
         let more = work.limit(&mut doings);
         let mut plan = Plan { actions: before, more, ..Plan::default() };
@@ -66,37 +65,44 @@ impl Round<'_> {
         plan.actions.extend(work.actions(self.subject, self.hash));
         plan.actions.extend(if is_quiet { drops() } else { Vec::new() });
         plan.problems.extend(budget.as_ref().err().map(ToString::to_string));
-        self.finish(book, holds, budget.ok(), &mut plan);
+        self.finish(book, &self.facts(book, holds, acts, &plan.problems), &mut plan);
         (plan, Remarks { doings, stage, more })
     }
 
-    /// The status, and when to look again.
-    fn finish(&self, book: &Book, holds: Holds, budget: Option<Budget>, plan: &mut Plan) {
-        let old = self.subject.daemon_set.status.as_ref();
+    fn facts(&self, book: &Book, holds: Holds, acts: bool, problems: &[String]) -> Facts<'_> {
         let tally = book.tally();
-        let refusal = self.unseen.refusal(self.now).filter(|_| tally.current < tally.desired);
         let mut faults: Vec<_> =
-            plan.problems.iter().map(|text| ("InvalidUpdateStrategy", text.clone())).collect();
+            problems.iter().map(|text| (conditions::BAD_STRATEGY, text.clone())).collect();
         faults.extend(hold::paused(self.subject.daemon_set).err().map(|text| ("InvalidAnnotation", text)));
-        let facts = Facts {
+        Facts {
             tally,
-            hold: holds.now,
+            hold: holds.rollout.err(),
             disputed: holds.is_disputed.then_some(self.hash),
-            max_unavailable: budget.map_or(0, Budget::unavailable),
+            max_unavailable: holds.rollout.map_or(0, Budget::unavailable),
             newest_wait: book.waits().next_back(),
+            newest_stall: book.stalls().next_back(),
+            stalls: book.stalls().len(),
+            acts,
             overdue: book.overdue(self.now),
-            refusal,
+            refusal: self.unseen.refusal(self.now).filter(|_| tally.current < tally.desired),
             faults,
             now: self.now,
-        };
-        plan.status = status::status(self.subject, tally, conditions::conditions(old, &facts));
-        plan.news = conditions::news(old, &facts).into_iter().collect();
+        }
+    }
+
+    /// The status, and when to look again.
+    fn finish(&self, book: &Book, facts: &Facts<'_>, plan: &mut Plan) {
+        let old = self.subject.daemon_set.status.as_ref();
+        let (conditions, news) = conditions::conditions(old, facts);
+        plan.status = status::status(self.subject, facts.tally, conditions);
+        plan.news = news.into_iter().collect();
         if status::differs(self.subject, &plan.status) {
             plan.actions.push(Action::WriteStatus(Box::new(plan.status.clone())));
         }
         let wakes = [
             book.next_due(),
-            conditions::wakes(book.waits(), refusal, self.now),
+            conditions::wakes(book.waits(), facts.refusal, self.now),
+            conditions::wakes(book.stalls().filter(|_| facts.rolls()), None, self.now),
             self.unseen.expires(self.now),
         ];
         plan.wake_at = wakes.into_iter().flatten().min();

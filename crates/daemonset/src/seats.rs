@@ -147,10 +147,14 @@ impl Seat {
         self.sitters.is_empty() || self.has_unseen()
     }
 
-    /// Since when a wanted daemon is waited for, if one is: for a new pod to become available, or an old one to end.
+    /// Whether a daemon can be expected to work here.
+    pub(crate) fn is_expectant(&self) -> bool {
+        self.wanted() && !self.silent
+    }
+
+    /// Since when something is waited for here, if it is: for a new pod to become available, or an old one to end.
     pub(crate) fn waits_since(&self, now: Timestamp) -> Option<Timestamp> {
-        let serves = self.live().any(|pod| pod.updated && pod.is_available(now));
-        if !self.wanted() || self.silent || serves {
+        if self.live().any(|pod| pod.updated && pod.is_available(now)) {
             return None;
         }
         let waited_for = |pod: &&Sitter| pod.phase() == Phase::Ending || !pod.is_available(now);

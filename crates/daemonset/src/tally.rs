@@ -19,6 +19,8 @@ pub(crate) struct Tally {
     pub(crate) available: i32,
     /// Wanted nodes that are silent, and whose daemon is not available.
     pub(crate) silent: i32,
+    /// Those of them whose daemon is of an older template.
+    pub(crate) silent_outdated: i32,
     /// Wanted nodes where a daemon has failed and waits.
     pub(crate) failing: i32,
     /// Wanted nodes about which something has just been done, or is to be done now.
@@ -35,6 +37,7 @@ pub(crate) struct Share {
     updated: bool,
     available: bool,
     silent: bool,
+    silent_outdated: bool,
     failing: bool,
     moving: bool,
 }
@@ -50,6 +53,7 @@ impl Share {
             return Self { misscheduled: speaker.is_some(), ..Self::default() };
         }
         let available = speaker.is_some_and(|pod| pod.is_available(now));
+        let silent = seat.silent && !available;
         Self {
             desired: true,
             current: speaker.is_some(),
@@ -57,7 +61,8 @@ impl Share {
             ready: speaker.is_some_and(|pod| pod.ready),
             updated: speaker.is_some_and(|pod| pod.updated),
             available,
-            silent: seat.silent && !available,
+            silent,
+            silent_outdated: silent && speaker.is_some_and(|pod| !pod.updated),
             failing: fails,
             moving: seat.is_moving(),
         }
@@ -68,6 +73,11 @@ impl Tally {
     /// Nodes whose daemon is of an older template.
     pub(crate) fn outdated(&self) -> i32 {
         self.current - self.updated
+    }
+
+    /// Those of them about which something can be done; nothing is, on a silent node.
+    pub(crate) fn replaceable(&self) -> i32 {
+        self.outdated() - self.silent_outdated
     }
 
     /// Nodes that should have an available daemon and have none; a silent node cannot have one.
@@ -84,6 +94,7 @@ impl Tally {
         add(&mut self.updated, share.updated);
         add(&mut self.available, share.available);
         add(&mut self.silent, share.silent);
+        add(&mut self.silent_outdated, share.silent_outdated);
         add(&mut self.failing, share.failing);
         add(&mut self.moving, share.moving);
     }

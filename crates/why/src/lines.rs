@@ -11,7 +11,7 @@ use crate::pod::{self, Standing, standing};
 use crate::reason::{Finding, Reason};
 use crate::report::{self, Line, PodRef, State, Version};
 use crate::{Known, container};
-use daemonset::{Cause, Doing, Hold, Judge, Placement, Plan, Snapshot, Verdict};
+use daemonset::{Cause, Doing, Judge, Placement, Plan, Snapshot, Verdict};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
@@ -215,9 +215,7 @@ impl Desk<'_> {
             _ if report::is_paused(self.daemon_set) => {
                 (Reason::Paused, "old; the rollout is paused".to_string())
             }
-            (Doing::OnHold { why: why @ Hold::Takeover, .. }, None) => {
-                (Reason::Outdated, format!("old; {why}"))
-            }
+            (Doing::OnHold { why, .. }, None) => (Reason::Outdated, format!("old; {why}")),
             (Doing::Deleting { .. } | Doing::Creating, None) => {
                 (Reason::Outdated, "old, and about to be replaced".to_string())
             }

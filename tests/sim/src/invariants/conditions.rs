@@ -69,7 +69,7 @@ pub(super) fn check(look: &Look<'_>, pair: &Pair<Set>) -> Verdict {
     };
     let kept = before.and_then(Three::of);
     for (is_so, condition) in [
-        (progressing(&three, &numbers, &sets), three.progressing),
+        (progressing(look, &three, &numbers, &sets), three.progressing),
         (available(look, &three, &numbers, &sets), three.available),
         (degraded(look, &three, uid), three.degraded),
         (kept.is_none_or(|kept| times_are_kept(&kept, &three)), three.available),
@@ -100,7 +100,7 @@ fn broken(pair: &Pair<Set>, how: &str) -> Verdict {
     Err((PROMISE, format!("{}: {how}", pair.key)))
 }
 
-fn progressing(three: &Three<'_>, numbers: &Numbers, sets: &[Arc<Set>]) -> bool {
+fn progressing(look: &Look<'_>, three: &Three<'_>, numbers: &Numbers, sets: &[Arc<Set>]) -> bool {
     let Numbers { desired, current, updated, available } = *numbers;
     let outdated = current > updated;
     match said(three.progressing) {
@@ -110,7 +110,8 @@ fn progressing(three: &Three<'_>, numbers: &Numbers, sets: &[Arc<Set>]) -> bool 
         (false, "ProgressDeadlineExceeded") => {
             (outdated || current < desired || available < desired) && is_late()
         }
-        (false, "Complete") => current == desired && updated == current,
+        // What is left to do on silent nodes is not waited for.
+        (false, "Complete") => current == desired && current - updated <= silent(look, sets),
         (false, "Paused") => outdated && sets.iter().any(|set| is_paused(set)),
         (false, "OnDelete") => outdated && sets.iter().any(|set| !rolls(set)),
         (false, "TakeoverMismatch") => outdated,
@@ -138,7 +139,7 @@ fn degraded(look: &Look<'_>, three: &Three<'_>, uid: &str) -> bool {
     match said(three.degraded) {
         (false, "AsExpected") => true,
         (true, "FailedPods") => has_failed(look, uid),
-        (true, "OverduePods") => is_late(),
+        (true, "OverduePods" | "ProgressDeadlineExceeded") => is_late(),
         // Users here write no strategy and no annotation that cannot be read; who took over, and what the server refused,
         // is not in the store.
         (true, "TakeoverMismatch" | "FailedCreate") => true,
