@@ -8,8 +8,9 @@
 //! Kubernetes: `podsShouldBeOnNode`, `getPodsWithoutNode`.
 //! Differs: `Succeeded` pods wait like failed ones (BUG-7). A failed pod in its back-off occupies the node under surge
 //! too (BUG-1). The wait ends when it ends, not after its full length again (BUG-19). Old and new are told apart as in
-//! the rollout (RU-5), not by the hash alone. With surge the one of a version that stays is an available one, if there is
-//! any: upstream keeps the oldest, and so ends the daemon that serves when a template changes twice in a row (BUG-17).
+//! the rollout (RU-5), not by the hash alone. The one that stays is an available one, if there is any: upstream keeps the
+//! oldest (BUG-17), and so ends daemons that serve, on all nodes at once, when a template changes twice during a surge, or is
+//! taken back together with `maxSurge`.
 
 use crate::backoff::{Backoff, Failure};
 use crate::placement::Placement;
@@ -106,7 +107,7 @@ impl Turn<'_> {
             return Some(self.create());
         }
         let pruned = match surges {
-            false => self.keep_first(&running),
+            false => self.keep_one(&running),
             true => self.keep_one_of_each(&running),
         };
         pruned.or(waits)
@@ -149,30 +150,28 @@ impl Turn<'_> {
     }
 
     /// MG-13.
-    fn keep_first(&mut self, running: &[&Sitter]) -> Option<Doing> {
-        let (kept, rest) = running.split_first()?;
-        self.delete_duplicates(rest, kept)
+    fn keep_one(&mut self, running: &[&Sitter]) -> Option<Doing> {
+        let kept = self.best(running, |_| true)?;
+        self.delete_all_but(&[kept], running)
     }
 
     /// MG-14.
     fn keep_one_of_each(&mut self, running: &[&Sitter]) -> Option<Doing> {
-        if running.len() < 2 {
-            return None;
+        let (new, old) = (self.best(running, |pod| pod.updated), self.best(running, |pod| !pod.updated));
+        match (new, old) {
+            (Some(new), Some(old)) => {
+                let doing = self.hand_over(new, old);
+                self.delete_all_but(&[new, old], running);
+                Some(doing)
+            }
+            _ => self.keep_one(running),
         }
-        let (new, old) = (self.best(running, true), self.best(running, false));
-        let kept = new.or(old)?;
-        let is_one = |pod: &Sitter, of: Option<&Sitter>| of.is_some_and(|of| std::ptr::eq(of, pod));
-        let rest = running.iter().copied().filter(|pod| !is_one(pod, new) && !is_one(pod, old));
-        let rest: Vec<&Sitter> = rest.collect();
-        let doing = new.zip(old).map(|(new, old)| self.hand_over(new, old));
-        let pruned = self.delete_duplicates(&rest, kept);
-        doing.or(pruned)
     }
 
-    /// The one of a version that stays: who serves, then as without surge.
-    fn best<'p>(&self, running: &[&'p Sitter], updated: bool) -> Option<&'p Sitter> {
-        let version = || running.iter().copied().filter(|pod| pod.updated == updated);
-        version().find(|pod| pod.is_available(self.question.now)).or_else(|| version().next())
+    /// The one of some that stays: who serves, else the first.
+    fn best<'p>(&self, running: &[&'p Sitter], is_one: fn(&Sitter) -> bool) -> Option<&'p Sitter> {
+        let some = || running.iter().copied().filter(|pod| is_one(pod));
+        some().find(|pod| pod.is_available(self.question.now)).or_else(|| some().next())
     }
 
     /// An old pod that is not ready goes before its successor is available: it serves nobody, and may hold the port or the
@@ -184,9 +183,11 @@ impl Turn<'_> {
         }
     }
 
-    fn delete_duplicates(&mut self, pods: &[&Sitter], kept: &Sitter) -> Option<Doing> {
-        let cause = || Cause::Duplicate { kept: kept.name.clone() };
-        first(pods.iter().map(|pod| self.delete(pod, cause())))
+    fn delete_all_but(&mut self, kept: &[&Sitter], running: &[&Sitter]) -> Option<Doing> {
+        let kept_name = &kept.first()?.name;
+        let rest = running.iter().filter(|pod| !kept.iter().any(|kept| std::ptr::eq(**pod, *kept)));
+        let cause = || Cause::Duplicate { kept: kept_name.clone() };
+        first(rest.map(|pod| self.delete(pod, cause())))
     }
 
     fn create(&mut self) -> Doing {

@@ -227,8 +227,7 @@ impl Sitter {
         self.matures(now).or(self.since)
     }
 
-    /// Who stays when one is enough (MG-13). BUG-17, as upstream: age decides, though the oldest may be broken; but see
-    /// `coverage` for surge.
+    /// Who comes first (MG-13), and stays where one is enough and none serves.
     fn rank(&self) -> (bool, Option<Timestamp>, &str) {
         (!self.is_bound, self.created, &self.name)
     }

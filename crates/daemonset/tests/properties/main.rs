@@ -29,7 +29,7 @@ proptest! {
         unseen_writes_are_not_repeated(&case, &plan);
         deletes_are_ours(&world, &plan);
         available_daemons_are_kept(&world, &plan);
-        surges_leave_nobody_unserved(&world, &plan);
+        served_nodes_stay_served(&world, &plan);
         prop_assert_eq!(&plan, &world.plan(), "the same snapshot gives the same plan");
         prop_assert_eq!(&plan, &world.plan_reversed(), "the order of the lists plays no part");
     }
@@ -134,20 +134,23 @@ fn available_daemons_are_kept(world: &World, plan: &Plan) {
     if !plan.actions.iter().any(|action| outdated(&action)) {
         return;
     }
-    let wanted = wanted(plan);
-    let dark = wanted.iter().filter(|node| !serving(world, node).any(|pod| !is_deleted(plan, pod))).count();
+    let (wanted, deleted) =
+        (wanted(plan), plan.actions.iter().filter_map(deleted_uid).collect::<BTreeSet<_>>());
+    let stays = |pod: &Pod| pod.metadata.uid.as_deref().is_none_or(|uid| !deleted.contains(uid));
+    let dark = wanted.iter().filter(|node| !serving(world, node).any(stays)).count();
     let max = world.max_unavailable(wanted.len());
     assert!(dark <= max, "{dark} nodes without a daemon, allowed are {max}: {plan}");
 }
 
-/// RU-14, BUG-17: with surge no node that is served loses the last daemon that serves it.
-fn surges_leave_nobody_unserved(world: &World, plan: &Plan) {
-    if !world.surges() {
-        return;
-    }
+/// RU-14, BUG-17: a wanted node loses its last available daemon only to a rollout without surge, which has a budget.
+fn served_nodes_stay_served(world: &World, plan: &Plan) {
+    let in_budget = |action: &Action| matches!(action, Action::DeletePod { cause: Cause::Outdated, .. });
+    let deletes = plan.actions.iter().filter(|action| world.surges() || !in_budget(action));
+    let deleted: BTreeSet<&str> = deletes.filter_map(deleted_uid).collect();
     for node in wanted(plan) {
         let mut live = serving(world, node).filter(|pod| !pod::is_terminating(pod)).peekable();
-        let is_served = live.peek().is_none() || live.any(|pod| !is_deleted(plan, pod));
+        let stays = |pod: &Pod| pod.metadata.uid.as_deref().is_none_or(|uid| !deleted.contains(uid));
+        let is_served = live.peek().is_none() || live.any(stays);
         assert!(is_served, "{node} is without a daemon: {plan}");
     }
 }
@@ -166,10 +169,6 @@ fn serving<'w>(world: &'w World, node: &'w str) -> impl Iterator<Item = &'w Pod>
             && pod::label(pod, "app") == Some("d")
             && pod::is_available(pod, world.min_ready(), now()) == Availability::Yes
     })
-}
-
-fn is_deleted(plan: &Plan, pod: &Pod) -> bool {
-    plan.actions.iter().filter_map(deleted_uid).any(|uid| pod.metadata.uid.as_deref() == Some(uid))
 }
 
 /// RU-8, the other way: what the budget allows is done. In a calm cluster every node wants its one pod.
