@@ -40,8 +40,10 @@ fn open_to_all(path: &Path, group: Option<i64>) -> Result<(), VolumeError> {
 
 /// Unmounts every file system below a pod's folder.
 pub fn unmount_all(pod_dir: &Path) -> Result<(), VolumeError> {
+    // The kernel tells where a mount really is.
+    let Ok(pod_dir) = pod_dir.canonicalize() else { return Ok(()) };
     let mut below: Vec<PathBuf> =
-        mount_points().into_iter().filter(|point| point.starts_with(pod_dir)).collect();
+        mount_points().into_iter().filter(|point| point.starts_with(&pod_dir)).collect();
     // The deepest first.
     below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
     for point in below {
@@ -52,7 +54,7 @@ pub fn unmount_all(pod_dir: &Path) -> Result<(), VolumeError> {
 }
 
 fn is_mounted(path: &Path) -> bool {
-    mount_points().iter().any(|point| point == path)
+    path.canonicalize().is_ok_and(|path| mount_points().contains(&path))
 }
 
 /// The fifth word of each line of mountinfo; a space in a path stands there as `\040`.

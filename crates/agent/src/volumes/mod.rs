@@ -14,6 +14,7 @@ pub mod mounts;
 pub mod payload;
 pub mod projected;
 pub mod secret;
+mod sub_path;
 
 use crate::env::Facts;
 use crate::sources::Source;
@@ -183,6 +184,7 @@ pub fn path(pod_dir: &Path, volume: &Volume) -> Option<PathBuf> {
 
 /// Unmounts and removes everything a pod had on disk.
 pub fn remove(pod_dir: &Path) -> Result<(), VolumeError> {
+    sub_path::unbind_all(pod_dir)?;
     empty_dir::unmount_all(pod_dir)?;
     match std::fs::remove_dir_all(pod_dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(VolumeError::io(pod_dir)(error)),

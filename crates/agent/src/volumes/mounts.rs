@@ -1,14 +1,14 @@
-//! A container's `volumeMounts` → CRI mounts, with sub-paths held inside their volume.
+//! A container's `volumeMounts` → CRI mounts, with sub-paths held fast in their volume.
 //!
-//! Kubernetes: kubelet_pods.go `makeMounts`. Differs: a sub-path is resolved at start, and refused if it leads out of
-//! the volume through a link; kubelet also holds it open, which matters when a pod changes it in that moment.
+//! Kubernetes: kubelet_pods.go `makeMounts`.
 
+use super::sub_path::{self, Place};
 use super::{VolumeError, path};
 use crate::env;
 use crate::runtime::cri::messages as m;
 use k8s_openapi::api::core::v1::{Container, PodSpec, VolumeMount};
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 /// The mounts of a container, in order; `environment` is for `subPathExpr`.
 pub fn of(
@@ -19,12 +19,16 @@ pub fn of(
 ) -> Result<Vec<m::Mount>, VolumeError> {
     let known: BTreeMap<&str, &str> =
         environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let mounts = container.volume_mounts.iter().flatten();
-    mounts.map(|mount| one(pod_dir, spec, mount, &known)).collect()
+    let mounts = container.volume_mounts.iter().flatten().enumerate();
+    let one = |(index, mount): (usize, &VolumeMount)| {
+        let place = Place { pod_dir, volume: &mount.name, container: &container.name, index };
+        one(place, spec, mount, &known)
+    };
+    mounts.map(one).collect()
 }
 
 fn one(
-    pod_dir: &Path,
+    place: Place<'_>,
     spec: &PodSpec,
     mount: &VolumeMount,
     known: &BTreeMap<&str, &str>,
@@ -32,14 +36,14 @@ fn one(
     let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name);
     let missing = || VolumeError::NoObject { kind: "volume", name: mount.name.clone() };
     let volume = volume.ok_or_else(missing)?;
-    let mut host_path = path(pod_dir, volume).ok_or_else(missing)?;
+    let mut host_path = path(place.pod_dir, volume).ok_or_else(missing)?;
     let sub_path = match (&mount.sub_path, &mount.sub_path_expr) {
         (Some(sub_path), _) if !sub_path.is_empty() => Some(sub_path.clone()),
         (_, Some(text)) => Some(env::expand(text, |name| known.get(name).copied())),
         _ => None,
     };
     if let Some(sub_path) = sub_path {
-        host_path = inside(&host_path, &sub_path)?;
+        host_path = sub_path::bind(place, &host_path, &sub_path)?;
     }
     Ok(m::Mount {
         container_path: absolute(&mount.mount_path),
@@ -56,37 +60,4 @@ fn one(
 
 fn absolute(path: &str) -> String {
     if path.starts_with('/') { path.to_string() } else { format!("/{path}") }
-}
-
-/// The place of a sub-path; it is made if it is missing.
-fn inside(volume: &Path, sub_path: &str) -> Result<PathBuf, VolumeError> {
-    let outside = || VolumeError::Outside { path: sub_path.into() };
-    if !Path::new(sub_path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-    {
-        return Err(outside());
-    }
-    let wanted = volume.join(sub_path);
-    if !wanted.exists() {
-        std::fs::create_dir_all(&wanted).map_err(VolumeError::io(&wanted))?;
-    }
-    let real = wanted.canonicalize().map_err(VolumeError::io(&wanted))?;
-    let root = volume.canonicalize().map_err(VolumeError::io(volume))?;
-    if real.starts_with(root) { Ok(real) } else { Err(outside()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sub_path_stays_inside_its_volume() {
-        let dir = tempfile::tempdir().unwrap();
-        let volume = dir.path().join("volume");
-        std::fs::create_dir(&volume).unwrap();
-        std::os::unix::fs::symlink("/etc", volume.join("out")).unwrap();
-        assert!(inside(&volume, "a/b").is_ok_and(|path| path.ends_with("volume/a/b")));
-        for path in ["..", "a/../..", "/etc", "out"] {
-            assert!(inside(&volume, path).is_err(), "{path}");
-        }
-    }
 }

@@ -37,6 +37,7 @@ impl Containerd {
         let name = format!("agent-test-{}-{number}", std::process::id());
         let dir = tempfile::Builder::new().prefix(&name).tempdir().unwrap();
         configure(dir.path());
+        share(dir.path());
         assert!(run("ip", &["netns", "add", &name]), "no network namespace");
         assert!(run("ip", &["-n", &name, "link", "set", "lo", "up"]));
         let process = spawn(dir.path(), &name);
@@ -131,8 +132,15 @@ impl Drop for Containerd {
         let _ = self.process.kill();
         let _ = self.process.wait();
         run("ip", &["netns", "del", &self.netns]);
+        run("umount", &["-l", &text(self.dir.path())]);
         remove_cgroup(&self.cgroup);
     }
+}
+
+/// What the agent mounts in the folder, containerd sees, although its mounts are its own: as on a machine with systemd.
+fn share(dir: &Path) {
+    let dir = text(dir);
+    assert!(run("mount", &["--bind", &dir, &dir]) && run("mount", &["--make-shared", &dir]));
 }
 
 /// A cgroup can be removed only when its last process is gone, which takes the kernel a moment.
