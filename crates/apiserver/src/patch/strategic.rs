@@ -13,7 +13,9 @@ mod order;
 use super::does_not_fit;
 use crate::error::ApiError;
 use crate::schema::{Base, Container, Field, Strategy, Type, schema};
+use order::Places;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -64,7 +66,8 @@ fn merge_key(original: &mut Object, key: &str, change: Value, ty: Option<&Type>)
             return Err(ApiError::bad_request("invalid patch format of primitive list"));
         };
         if let Some(Value::Array(items)) = original.get_mut(name) {
-            items.retain(|item| !gone.contains(item));
+            let gone = Places::of(&gone, None);
+            items.retain(|item| gone.find(item).is_none());
         }
         return Ok(());
     }
@@ -100,9 +103,10 @@ fn merge_list(old: Vec<Value>, new: Vec<Value>, field: Option<&Field>) -> Result
 }
 
 fn merge_scalars(old: Vec<Value>, new: Vec<Value>) -> Vec<Value> {
-    let mut merged: Vec<Value> = Vec::new();
+    let (mut merged, mut places) = (Vec::new(), Places::of(&[], None));
     for value in old.iter().chain(&new) {
-        if !merged.contains(value) {
+        if places.find(value).is_none() {
+            places.put(value, merged.len());
             merged.push(value.clone());
         }
     }
@@ -119,18 +123,22 @@ fn merge_items(
     if replace {
         return Ok(items.into_iter().filter_map(plain).collect());
     }
-    let mut merged = old.clone();
-    merged.retain(|item| item.get(key).is_none_or(|value| !deleted.contains(value)));
+    let (mut merged, deleted) = (old.clone(), Places::of(&deleted, Some(key)));
+    merged.retain(|item| deleted.find(item).is_none());
+    let mut places = Places::of(&merged, Some(key));
     for item in &items {
-        let named = item.get(key).filter(|name| !name.is_null());
-        let (Value::Object(change), Some(name)) = (item, named) else {
+        let (Value::Object(change), true) = (item, item.get(key).is_some_and(|name| !name.is_null())) else {
             return Err(no_merge_key(item, key));
         };
-        match merged.iter_mut().find(|m| m.get(key) == Some(name)) {
-            Some(Value::Object(before)) => {
-                *before = merge_map(std::mem::take(before), change.clone(), ty)?;
-            }
-            _ => merged.extend(plain(item.clone())),
+        let before = places.find(item).and_then(|at| Some((at, merged.get_mut(at)?)));
+        if let Some((at, Value::Object(before))) = before {
+            *before = merge_map(std::mem::take(before), change.clone(), ty)?;
+            // `$retainKeys` may have taken its name.
+            places.forget(item);
+            merged.get(at).into_iter().for_each(|now| places.put(now, at));
+        } else if let Some(new) = plain(item.clone()) {
+            places.put(&new, merged.len());
+            merged.push(new);
         }
     }
     Ok(order::arrange(merged, &items, &old, Some(key)))
@@ -151,7 +159,7 @@ impl Directives {
                 None => found.items.push(item),
                 Some("replace") => found.replace = true,
                 Some("delete") => match item.get(key) {
-                    Some(value) => found.deleted.push(value.clone()),
+                    Some(_) => found.deleted.push(item),
                     None => return Err(no_merge_key(&item, key)),
                 },
                 Some("merge") => {
@@ -170,7 +178,8 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), ApiError
     let Value::Array(keys) = keys else {
         return Err(ApiError::bad_request("invalid patch format of retainKeys"));
     };
-    let retained = |name: &str| keys.iter().any(|k| k == name);
+    let keys: BTreeSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    let retained = |name: &str| keys.contains(name);
     let stray = |(key, value): (&String, &Value)| !value.is_null() && !key.starts_with('$') && !retained(key);
     if patch.iter().any(stray) {
         return Err(does_not_fit());

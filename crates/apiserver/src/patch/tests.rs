@@ -355,3 +355,59 @@ fn a_patched_object_is_settled_like_a_body() {
     assert_eq!(apply(r#"{"data":[]}"#, FieldValidation::Ignore).unwrap_err().code, 400);
     assert_eq!(apply(r#"{"kind":"Pod"}"#, FieldValidation::Ignore).unwrap_err().code, 400);
 }
+
+/// Done in the square of their items, these would take minutes.
+#[test]
+fn very_long_lists_are_merged_in_no_time() {
+    const MANY: usize = 100_000;
+    let items = |prefix: &str| -> Vec<Value> {
+        (0..MANY).map(|n| json!({"name": format!("{prefix}{n}"), "value": "x"})).collect()
+    };
+    let env = |items: &Value| json!({"spec": {"containers": [{"name": "c", "env": items}]}});
+    let (old, new) = (json!(items("a")), json!(items("b")));
+    let count = |value: &Value| value["spec"]["containers"][0]["env"].as_array().map(Vec::len);
+    let merged = patched(STRATEGIC_PATCH, "Pod", &env(&old), &env(&new)).unwrap();
+    assert_eq!(count(&merged), Some(2 * MANY));
+    let same = patched(STRATEGIC_PATCH, "Pod", &merged, &env(&old)).unwrap();
+    assert_eq!(count(&same), Some(2 * MANY));
+    let gone: Vec<Value> =
+        items("a").iter().map(|i| json!({"name": i["name"], "$patch": "delete"})).collect();
+    let left = patched(STRATEGIC_PATCH, "Pod", &merged, &env(&json!(gone))).unwrap();
+    assert_eq!(left, env(&new));
+    let names: Vec<String> = (0..MANY).map(|n| format!("f/{n}")).collect();
+    let finalizers = json!({"metadata": {"finalizers": names}});
+    let set = patched(STRATEGIC_PATCH, "Pod", &json!({}), &finalizers).unwrap();
+    assert_eq!(patched(STRATEGIC_PATCH, "Pod", &set, &finalizers).unwrap(), set);
+    let none = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": names}});
+    let left = patched(STRATEGIC_PATCH, "Pod", &set, &none).unwrap();
+    assert_eq!(left, json!({"metadata": {"finalizers": []}}));
+}
+
+#[test]
+fn an_item_that_loses_its_name_is_not_found_by_it_again() {
+    let old = json!([{"name": "a", "value": "1"}]);
+    let patch = json!([{"name": "a", "$retainKeys": ["name"]}, {"name": "a", "value": "2"}]);
+    let spec = |env: Value| json!({"spec": {"containers": [{"name": "c", "env": env}]}});
+    let merged = patched(STRATEGIC_PATCH, "Pod", &spec(old), &spec(patch)).unwrap();
+    assert_eq!(merged, spec(json!([{"name": "a", "value": "2"}])));
+}
+
+#[test]
+fn a_json_patch_that_moves_much_about_is_refused() {
+    let many: Vec<u32> = (0..100_000).collect();
+    let object = json!({"a": many});
+    let check = |operations: Vec<Value>| {
+        let error = patched(JSON_PATCH, "Pod", &object, &json!(operations)).unwrap_err();
+        assert_eq!(error.message, "the operations of the JSON patch are too much work");
+        assert_eq!(error.code, 413);
+    };
+    let to_and_fro = [
+        json!({"op": "move", "from": "/a", "path": "/b"}),
+        json!({"op": "move", "from": "/b", "path": "/a"}),
+    ];
+    check(to_and_fro.iter().cycle().take(1_000).cloned().collect());
+    check(vec![json!({"op": "remove", "path": "/a/0"}); 1_000]);
+    check(vec![json!({"op": "add", "path": "/a/0", "value": 1}); 1_000]);
+    let few = vec![json!({"op": "remove", "path": "/a/0"}); 50];
+    assert!(patched(JSON_PATCH, "Pod", &object, &json!(few)).is_ok());
+}
