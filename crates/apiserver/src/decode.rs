@@ -5,6 +5,7 @@
 //! what leaves here has the right `apiVersion` and `kind`, only fields that the kind knows, each of its right type.
 //! Kubernetes: `apimachinery/pkg/runtime/serializer`, `apiserver/pkg/endpoints/handlers/rest.go`.
 
+mod findings;
 pub(crate) mod go_form;
 mod json;
 mod path;

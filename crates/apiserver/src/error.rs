@@ -5,6 +5,7 @@
 //! What only the operator may see goes to the log, never into the text.
 
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// A refusal, with everything its `Status` object needs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -147,7 +148,10 @@ impl ApiError {
     }
 
     /// 422: the object is understood and breaks a rule. `kind` is the Kind, not the plural (wire 2.9.3).
+    ///
+    /// Differs: of very many errors the first are told ([`TOLD_MAX`], [`TOLD_BYTES`]).
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
+        let errors = told(errors);
         let object = if group.is_empty() { kind.to_string() } else { format!("{kind}.{group}") };
         let causes: Vec<Value> = errors
             .iter()
@@ -203,12 +207,30 @@ fn details_of(group: &str, kind: &str, name: &str, causes: Option<Vec<Value>>) -
     details
 }
 
+/// Most broken rules that are told: a body may break half a million, and each takes a hundred times its room in an answer.
+const TOLD_MAX: usize = 1_000;
+/// Bytes of paths, values and advice after which no more are told; the first may be as long as the body.
+const TOLD_BYTES: usize = 256 * 1024;
+
+/// The first errors, as many as an answer has room for.
+fn told(errors: &[FieldError]) -> &[FieldError] {
+    let mut left = TOLD_BYTES;
+    let fits = |error: &FieldError| {
+        let room = left > 0;
+        let value = if error.problem.shows_value() { error.value.to_string().len() } else { 0 };
+        left = left.saturating_sub(error.field.len() + error.detail.len() + value);
+        room
+    };
+    let count = errors.iter().take(TOLD_MAX).map(fits).take_while(|room| *room).count();
+    errors.get(..count).unwrap_or(errors)
+}
+
 /// Several errors stand in brackets, equal texts once (AP-21).
 fn sentence(errors: &[FieldError]) -> String {
-    let mut texts: Vec<String> = Vec::new();
+    let (mut texts, mut seen) = (Vec::new(), BTreeSet::new());
     for error in errors {
         let text = format!("{}: {}", error.field, error.text());
-        if !texts.contains(&text) {
+        if seen.insert(text.clone()) {
             texts.push(text);
         }
     }
@@ -396,6 +418,24 @@ mod tests {
         let error = ApiError::invalid("apps", "DaemonSet", "x", &[e.clone(), e]);
         assert_eq!(error.message, "DaemonSet.apps \"x\" is invalid: spec.selector: Required value");
         assert_eq!(error.details["causes"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn of_very_many_errors_the_first_are_told_at_once() {
+        // Found by tests/fuzz: the text was built in the square of the errors.
+        let errors: Vec<FieldError> =
+            (0..200_000).map(|at| FieldError::invalid(format!("data[{at}]"), "x", "is bad")).collect();
+        let error = ApiError::invalid("", "ConfigMap", "x", &errors);
+        assert_eq!(error.details["causes"].as_array().map(Vec::len), Some(TOLD_MAX));
+        assert!(
+            error
+                .message
+                .starts_with("ConfigMap \"x\" is invalid: [data[0]: Invalid value: \"x\": is bad, data[1]:")
+        );
+        let long: Vec<FieldError> =
+            (0..100).map(|at| FieldError::required(format!("{}[{at}]", "k".repeat(100_000)), "")).collect();
+        let error = ApiError::invalid("", "ConfigMap", "x", &long);
+        assert_eq!(error.details["causes"].as_array().map(Vec::len), Some(3));
     }
 
     #[test]

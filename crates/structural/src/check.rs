@@ -10,6 +10,9 @@ use crate::schema::{Additional, Conditions, Schema, Type};
 use crate::{MAX_FINDINGS, MAX_STEPS, lists};
 use serde_json::{Map, Number, Value};
 
+/// Bytes of a finding's text that are as much work as a step.
+const BYTES_OF_A_STEP: usize = 256;
+
 /// What is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope<'a> {
@@ -63,6 +66,8 @@ fn placed(mut finding: Finding, scope: Scope<'_>) -> Finding {
 struct Outcome {
     found: Vec<Finding>,
     content: usize,
+    /// Bytes of its own findings, kept or not.
+    told: usize,
 }
 
 impl Outcome {
@@ -73,6 +78,7 @@ impl Outcome {
     }
 
     fn add(&mut self, finding: Finding) {
+        self.told += finding.field.len() + finding.detail.len();
         if self.found.len() < MAX_FINDINGS {
             self.found.push(finding);
         }
@@ -110,6 +116,8 @@ impl Checker {
         if let Value::Object(map) = value {
             self.object(map, old, schema, at, &mut outcome);
         }
+        // A path that holds one long key is written for each value below it.
+        self.left = self.left.saturating_sub(outcome.told / BYTES_OF_A_STEP);
         outcome
     }
 

@@ -12,6 +12,9 @@ const META: [&str; 3] = ["apiVersion", "kind", "metadata"];
 /// Most unknown fields that are told by name.
 const MAX_TOLD: usize = 100;
 
+/// After a path longer than this no more are told: they may all be as long as the body.
+const LONG: usize = 16 * 1024;
+
 /// Paths of fields that are gone, sorted.
 pub type Unknown = Vec<String>;
 
@@ -52,7 +55,8 @@ fn walk(value: &mut Value, schema: Option<&Schema>, is_root: bool, at: &Path<'_>
                 Some(schema) => walk(inner, schema, false, &here, unknown),
                 None if preserves => {}
                 None => {
-                    if unknown.len() < MAX_TOLD {
+                    let told = |path: &String| path.len() > LONG;
+                    if unknown.len() < MAX_TOLD && !unknown.iter().any(told) {
                         unknown.push(here.to_string());
                     }
                     return false;

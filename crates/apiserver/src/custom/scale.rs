@@ -104,7 +104,8 @@ async fn get(call: &Call<'_>, paths: &Paths) -> Result<Reply, ApiError> {
     let (object, _) = found.ok_or_else(|| call.not_found())?;
     if at(&object, &paths.spec).is_none() {
         let path = format!(".{}", paths.spec.join("."));
-        return Err(ApiError::internal(format!("the spec replicas field {path:?} does not exist")));
+        // Differs: kube-apiserver answers 500, but it is the object that lacks something.
+        return Err(ApiError::bad_request(format!("the spec replicas field {path:?} does not exist")));
     }
     Ok(reply::json_value(200, &scale(paths, &object)))
 }

@@ -6,6 +6,7 @@
 //! here. A pointer to an empty struct (`emptyDir: {}`) always stays. Walks schema and value together, in place.
 //! Differs: absent times without omitempty stay absent instead of `null`, as Kubernetes does from 1.34 on.
 
+use super::findings::Findings;
 use super::path::Path;
 use crate::schema::{Base, Container, Field, Shape, Type, schema};
 use base64::Engine;
@@ -24,9 +25,9 @@ pub(crate) enum Fill {
 
 /// Brings `value` into Go's form. Returns texts like `unknown field "spec.bogus"`, or Go's error for a wrong type.
 pub(crate) fn settle(value: &mut Value, ty: &Type, fill: Fill) -> Result<Vec<String>, String> {
-    let mut walk = Walk { fill, unknown: Vec::new(), structs: 0 };
+    let mut walk = Walk { fill, unknown: Findings::default(), structs: 0 };
     walk.fields(value, ty, &Path::Root)?;
-    Ok(walk.unknown)
+    Ok(walk.unknown.texts())
 }
 
 /// What Go calls the kind of a JSON value in its errors.
@@ -47,7 +48,7 @@ const MAX_STRUCTS: usize = 200_000;
 
 struct Walk {
     fill: Fill,
-    unknown: Vec<String>,
+    unknown: Findings,
     structs: usize,
 }
 
@@ -69,7 +70,7 @@ impl Walk {
                 return true;
             }
             let Some(field) = ty.field(name) else {
-                self.unknown.push(unknown(at, name));
+                self.unknown.add(|| unknown(at, name));
                 return false;
             };
             match self.field(inner, field, ty, at) {

@@ -4,6 +4,7 @@
 //! builds the value and notes every repeated key with its path; the last one wins.
 
 use super::MAX_DEPTH;
+use super::findings::Findings;
 use super::path::Path;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -19,13 +20,13 @@ pub(crate) struct Scanned {
 
 /// Reads one JSON document.
 pub(super) fn scan(bytes: &[u8]) -> Result<Scanned, String> {
-    let duplicates = RefCell::new(Vec::new());
+    let duplicates = RefCell::new(Findings::default());
     let mut from = serde_json::Deserializer::from_slice(bytes);
     let value = Tree::new(&duplicates)
         .deserialize(&mut from)
         .and_then(|value| from.end().map(|()| value))
         .map_err(go_text)?;
-    Ok(Scanned { value, duplicates: duplicates.into_inner() })
+    Ok(Scanned { value, duplicates: duplicates.into_inner().texts() })
 }
 
 /// How deep a value nests; a scalar has depth 0.
@@ -46,14 +47,14 @@ fn go_text(error: serde_json::Error) -> String {
 
 /// Builds a value and watches for repeated keys. Works on every self-describing deserializer.
 pub(super) struct Tree<'a> {
-    duplicates: &'a RefCell<Vec<String>>,
+    duplicates: &'a RefCell<Findings>,
     path: &'a Path<'a>,
     depth: usize,
 }
 
 impl<'a> Tree<'a> {
     /// For a whole document; notes go into `duplicates`.
-    pub(super) fn new(duplicates: &'a RefCell<Vec<String>>) -> Self {
+    pub(super) fn new(duplicates: &'a RefCell<Findings>) -> Self {
         Self { duplicates, path: &Path::Root, depth: 0 }
     }
 
@@ -134,7 +135,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
         while let Some(key) = access.next_key::<String>()? {
             let path = Path::Key(self.path, &key);
             if map.contains_key(&key) {
-                self.duplicates.borrow_mut().push(format!("duplicate field \"{path}\""));
+                self.duplicates.borrow_mut().add(|| format!("duplicate field \"{path}\""));
             }
             let seed = Tree { duplicates: self.duplicates, path: &path, depth: self.depth + 1 };
             let value = access.next_value_seed(seed)?;

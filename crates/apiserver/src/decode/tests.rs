@@ -344,3 +344,21 @@ fn reviews_and_evictions_are_read_by_their_own_type() {
     let decoded = body_as("application/json", text, review, FieldValidation::Strict).unwrap();
     assert_eq!(decoded.object["status"], json!({"allowed": false}));
 }
+
+#[test]
+fn one_long_key_is_not_told_for_each_of_very_many_fields_below_it() {
+    // A body of some hundred kB that made gigabytes of warnings.
+    let kind = KINDS.iter().find(|kind| kind.kind == "CustomResourceDefinition").unwrap();
+    let long = "k".repeat(100_000);
+    let told = |inner: String| {
+        let schema = format!("{{\"properties\":{{\"{long}\":{{{inner}\"type\":\"object\"}}}}}}");
+        let text = format!("{{\"spec\":{{\"versions\":[{{\"schema\":{{\"openAPIV3Schema\":{schema}}}}}]}}}}");
+        let decoded = body("application/json", text.as_bytes(), kind, FieldValidation::Warn).unwrap();
+        (decoded.warnings.len(), decoded.warnings.iter().map(String::len).sum::<usize>())
+    };
+    let (texts, bytes) = told("\"type\":\"x\",".repeat(10_000));
+    assert!((1..=100).contains(&texts) && bytes < 300_000, "{texts} {bytes}");
+    let unknown: String = (0..10_000).map(|n| format!("\"x{n}\":0,")).collect();
+    let (texts, bytes) = told(unknown);
+    assert!((1..=100).contains(&texts) && bytes < 300_000, "{texts} {bytes}");
+}

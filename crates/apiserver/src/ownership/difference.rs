@@ -101,16 +101,15 @@ pub struct Ambiguous {
 
 /// Every field of a value, as its applier owns it.
 pub fn whole(form: Form, value: &Value) -> Result<Fields, Ambiguous> {
-    collect(form, value, "")
-}
-
-fn collect(form: Form, value: &Value, path: &str) -> Result<Fields, Ambiguous> {
-    let named = parts(form, value).map_err(|why| Ambiguous { path: path.to_string(), why })?;
+    let named = parts(form, value).map_err(|why| Ambiguous { path: String::new(), why })?;
     let Some(named) = named else { return Ok(Fields::leaf()) };
     let mut fields = Fields::default();
     for (step, value) in named {
-        let path = format!("{path}{}", super::fields::shown(&step));
-        let mut part = collect(form.part(&step), value, &path)?;
+        // The path is made on the way out: one long key may have a hundred thousand fields below it.
+        let mut part = whole(form.part(&step), value).map_err(|inner| Ambiguous {
+            path: format!("{}{}", super::fields::shown(&step), inner.path),
+            ..inner
+        })?;
         // An item, and a key of a map, is somebody's by itself; a field of a struct only by what it holds.
         part.owned |= !matches!(form, Form::Struct(_) | Form::Object(_));
         fields.put(step, part);

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// Deepest nesting that is read. Objects of the API end long before.
 const DEPTH_MAX: usize = 64;
 
+/// Bytes of paths after which no more are made: one long key may be in those of a hundred thousand fields.
+const PATHS_BYTES: usize = 256 * 1024;
+
 /// One field, and the set below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
@@ -99,19 +102,24 @@ impl Fields {
         common
     }
 
-    /// Every member, as Kubernetes writes paths: `.spec.containers[name="c"].image`.
+    /// Members, as Kubernetes writes paths: `.spec.containers[name="c"].image`. All of them, unless they are very long.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
-        self.collect("", &mut paths);
+        self.collect("", &mut paths, &mut { PATHS_BYTES });
         paths
     }
 
-    fn collect(&self, here: &str, paths: &mut Vec<String>) {
+    fn collect(&self, here: &str, paths: &mut Vec<String>, left: &mut usize) {
         if self.owned {
             paths.push(here.to_string());
         }
         for (step, fields) in &self.below {
-            fields.collect(&format!("{here}{}", shown(step)), paths);
+            if *left == 0 {
+                return;
+            }
+            let below = format!("{here}{}", shown(step));
+            *left = left.saturating_sub(below.len());
+            fields.collect(&below, paths, left);
         }
     }
 
@@ -228,5 +236,14 @@ mod tests {
             r#".spec.set[="x"]"#,
         ];
         assert_eq!(set.paths(), expected);
+    }
+
+    #[test]
+    fn a_long_key_is_not_told_for_each_of_very_many_fields() {
+        let long = format!("f:{}", "k".repeat(100_000));
+        let below: Map<String, Value> = (0..10_000).map(|n| (format!("f:{n}"), json!({}))).collect();
+        let paths = fields(json!({ long: below })).paths();
+        assert!(paths.iter().map(String::len).sum::<usize>() < 2 * PATHS_BYTES);
+        assert!(!paths.is_empty());
     }
 }

@@ -57,7 +57,8 @@ pub fn set(object: &mut Value, field: &str, value: Value) {
 /// Checks what comes with a new object, and puts it into the namespace of the URL (2.1.3, 2.1.4).
 pub fn place(object: &mut Value, kind: &Kind, namespace: &str) -> Result<(), ApiError> {
     if !matches!(text(object, "resourceVersion"), "" | "0") {
-        return Err(ApiError::plain(500, "", "resourceVersion should not be set on objects to be created"));
+        // Differs: kube-apiserver answers 500, which is no word for a client's mistake.
+        return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
     }
     in_namespace(object, kind, namespace)
 }

@@ -38,6 +38,8 @@ async fn a_name_that_is_none_is_refused() {
         "metadata.name: Invalid value: \"a.b\": must not contain dots",
     )
     .await;
+    let old = json!({"metadata": {"name": "x", "resourceVersion": "7"}});
+    check(&api, &create, old, 400, "resourceVersion should not be set on objects to be created").await;
     check(&api, &create, config_map("x", json!({"a b": "c"})), 422, "metadata.labels: Invalid value").await;
 }
 

@@ -101,8 +101,11 @@ impl fmt::Display for Selector {
     }
 }
 
+/// Most broken values that an error names: a selector of a URL may have a hundred thousand.
+const BROKEN_MAX: usize = 100;
+
 impl Requirement {
-    /// A requirement, with every rule that it breaks in the error.
+    /// A requirement, with every rule that it breaks in the error, but no values under a key that is none.
     pub fn new(
         key: &str,
         operator: Operator,
@@ -114,12 +117,13 @@ impl Requirement {
             broken.push(format!("key: Invalid value: {key:?}: {}", texts.join("; ")));
         }
         broken.extend(operator.broken(&values));
-        for (index, value) in values.iter().enumerate() {
-            if let Err(texts) = name::label_value(value) {
-                broken
-                    .push(format!("values[{index}][{key}]: Invalid value: {value:?}: {}", texts.join("; ")));
-            }
-        }
+        // Each text has the key in it.
+        let most = if broken.is_empty() { BROKEN_MAX } else { 0 };
+        let wrong = |(index, value): (usize, &String)| {
+            let texts = name::label_value(value).err()?.join("; ");
+            Some(format!("values[{index}][{key}]: Invalid value: {value:?}: {texts}"))
+        };
+        broken.extend(values.iter().enumerate().filter_map(wrong).take(most));
         match broken.as_slice() {
             [] => Ok(Self { key: key.to_string(), operator, values }),
             [one] => Err(SelectorError(one.clone())),
@@ -300,5 +304,14 @@ mod tests {
         assert!(
             error("a", "In", &["-"]).starts_with("values[0][a]: Invalid value: \"-\": a valid label must be")
         );
+    }
+
+    #[test]
+    fn very_many_broken_values_are_not_all_told() {
+        let values: Vec<String> = (0..100_000).map(|n| format!("-{n}")).collect();
+        let error = |key: &str| Requirement::new(key, Operator::In, values.clone()).unwrap_err().to_string();
+        assert_eq!(error("a").matches("a valid label must be").count(), BROKEN_MAX);
+        // Each would have the key in it.
+        assert!(error(&"k".repeat(100_000)).len() < 200_000);
     }
 }
