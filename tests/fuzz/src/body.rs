@@ -170,6 +170,11 @@ fn with_raw(text: String, pieces: &[&str]) -> String {
 /// The first numbers are pieces, the rest are towers and masses.
 fn piece(which: usize, pieces: &[&str]) -> String {
     match which {
+        // One long key, and much below it: where each is told with its path, they are gigabytes.
+        236 => format!("{{\"{}\":{{{}\"z\":0}}}}", "k".repeat(50_000), "\"a\":0,".repeat(5_000)),
+        237 => format!("{{\"{}\":{{{}\"z\":0}}}}", "k".repeat(50_000), numbered("\"x#\":{},", 5_000)),
+        238 => format!("{{\"{}\":[{}0]}}", "k".repeat(50_000), "{},".repeat(5_000)),
+        239 => format!("[{}{{\"name\":\"z\"}}]", numbered("{\"name\":\"n#\"},", 5_000)),
         240 => format!("{}{}", "[".repeat(98), "]".repeat(98)),
         241 => format!("{}{}", "[".repeat(127), "]".repeat(127)),
         242 => format!("{}{}", "[".repeat(50_000), "]".repeat(50_000)),
@@ -178,7 +183,7 @@ fn piece(which: usize, pieces: &[&str]) -> String {
         245 => format!("\"{}\"", "x".repeat(100_000)),
         246 => format!("[{}0]", "0,".repeat(50_000)),
         247 => format!("[{}{{}}]", "{\"a\":0},".repeat(10_000)),
-        248 => format!("{{{}\"z\":0}}", (0..10_000).map(|n| format!("\"k{n}\":\"v\",")).collect::<String>()),
+        248 => format!("{{{}\"z\":0}}", numbered("\"k#\":\"v\",", 10_000)),
         249 => "9".repeat(10_000),
         250 => format!("1{}e1", "0".repeat(5_000)),
         251 => format!("\"{}\"", "\\u0000".repeat(10_000)),
@@ -188,6 +193,10 @@ fn piece(which: usize, pieces: &[&str]) -> String {
         255 => format!("{{{}\"z\":0}}", "\"a\":0,".repeat(10_000)),
         which => pieces[which % pieces.len()].to_string(),
     }
+}
+
+fn numbered(text: &str, times: usize) -> String {
+    (0..times).map(|number| text.replace('#', &number.to_string())).collect()
 }
 
 /// YAML's own form, with one key or item a line.

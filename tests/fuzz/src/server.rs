@@ -8,6 +8,7 @@
 //! The server's clock is tokio's, paused; its chance begins anew with each server. It lives for some inputs, and each
 //! removes what it made.
 
+use crate::bend;
 use crate::chance;
 use crate::memory::Account;
 use crate::novelty::{saw, shape};
@@ -18,6 +19,7 @@ use http::{HeaderName, HeaderValue, Request};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -190,7 +192,8 @@ impl Api<'_> {
             // The last finalizer has gone.
             return;
         }
-        assert_eq!((read.code, &read.json), (200, &written), "{url} is not what was written");
+        assert_eq!(read.code, 200, "{url}: {}", read.shown());
+        assert_same(&read.json, &written, &format!("{url} is not what was written"));
         saw(keys(&read.json));
         let listed = self.call("GET", collection, &[], Vec::new()).await;
         let items = listed.json["items"].as_array();
@@ -209,7 +212,7 @@ impl Api<'_> {
             read.shown(),
             back.shown()
         );
-        assert_eq!(back.json, written, "{url} changes when it is written back as it was read");
+        assert_same(&back.json, &written, &format!("{url} changes when it is written back as it was read"));
     }
 
     /// Remembers an object that was made, to remove it.
@@ -325,8 +328,28 @@ fn judge(method: &str, uri: &str, answer: &Answer, shown: &impl Fn() -> String) 
     }
 }
 
+/// The same object twice.
+///
+/// # Panics
+/// When it is not, with the places that differ.
+pub fn assert_same(found: &Value, expected: &Value, what: &str) {
+    if found == expected {
+        return;
+    }
+    let places: BTreeSet<String> = bend::places(found).into_iter().chain(bend::places(expected)).collect();
+    let mut differing: Vec<String> = Vec::new();
+    for place in places {
+        let (ours, theirs) = (found.pointer(&place), expected.pointer(&place));
+        let holds = |value: Option<&Value>| value.is_some_and(|value| value.is_object() || value.is_array());
+        if ours != theirs && !(holds(ours) && holds(theirs)) {
+            differing.push(format!("{place}: {ours:?}, not {theirs:?}"));
+        }
+    }
+    panic!("{what}\n{}", cut(&differing.join("\n")));
+}
+
 /// What the server itself writes to: the status of definitions, the rules of roles that aggregate others.
-fn is_kept_up(path: &str) -> bool {
+pub fn is_kept_up(path: &str) -> bool {
     path.contains("customresourcedefinitions") || path.contains("clusterroles")
 }
 
@@ -337,8 +360,8 @@ pub fn encoded(name: &str) -> String {
 }
 
 /// The names of all fields, without how often they stand there.
-fn keys(value: &Value) -> std::collections::BTreeSet<String> {
-    fn walk(value: &Value, at: &str, found: &mut std::collections::BTreeSet<String>) {
+fn keys(value: &Value) -> BTreeSet<String> {
+    fn walk(value: &Value, at: &str, found: &mut BTreeSet<String>) {
         match value {
             Value::Array(items) => items.iter().for_each(|item| walk(item, at, found)),
             Value::Object(map) if map.len() < 64 && found.len() < 256 => {
@@ -347,7 +370,7 @@ fn keys(value: &Value) -> std::collections::BTreeSet<String> {
             _ => _ = found.insert(at.to_string()),
         }
     }
-    let mut found = std::collections::BTreeSet::new();
+    let mut found = BTreeSet::new();
     for part in ["metadata", "spec"] {
         walk(&value[part], part, &mut found);
     }

@@ -91,7 +91,11 @@ fn run(form: Form, input: &[u8], account: &mut Account) {
         if form == Form::Strategic && seed.ty().is_some() {
             let itself = send(api, form, &url, object.to_string().into_bytes()).await;
             if itself.is_written() {
-                assert_eq!(itself.json, object, "{url}: an object is a change of itself");
+                server::assert_same(
+                    &itself.json,
+                    &object,
+                    &format!("{url}: an object is a change of itself"),
+                );
             }
         }
     });
@@ -103,13 +107,19 @@ async fn send(api: &mut Api<'_>, form: Form, url: &str, patch: Vec<u8>) -> Answe
 
 /// The second time nothing changes, or there is a reason to refuse it.
 async fn again(api: &mut Api<'_>, form: Form, url: &str, patch: Vec<u8>, first: &Value) {
-    if form == Form::Json {
+    let text = String::from_utf8_lossy(&patch).into_owned();
+    // Who gives what the server writes itself gives it each time.
+    let gives = ["managedFields", "daemonset.template.generation"].iter().any(|own| text.contains(own));
+    if form == Form::Json || gives || server::is_kept_up(url) {
         return;
     }
-    let text = String::from_utf8_lossy(&patch).into_owned();
     let second = send(api, form, url, patch).await;
     if second.is_written() {
-        assert_eq!(&second.json, first, "{url}: changes something the second time: {text}");
+        server::assert_same(
+            &second.json,
+            first,
+            &format!("{url}: changes something the second time: {text}"),
+        );
     }
 }
 
