@@ -3,6 +3,7 @@
 //! A generated name that is taken is drawn again (2.1.9). A dry run does everything but the last step (2.5.1).
 
 use super::{Call, Written, metadata, same};
+use crate::addresses::{self, Claim};
 use crate::admission;
 use crate::custom::Custom;
 use crate::decode;
@@ -50,6 +51,24 @@ pub struct New<'a> {
 
 /// Stores a decoded object, also for a PUT or an apply that creates (2.2.4, 4.5.2).
 pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiError> {
+    let _one_at_a_time = match addresses::is_service(call.kind) {
+        true => Some(call.server.addresses.lock().await),
+        false => None,
+    };
+    let mut claim = None;
+    let written = stored_object(call, new, &mut claim).await;
+    // With 504 nobody knows whether the service is there.
+    if written.as_ref().is_err_and(|error| error.code != 504) {
+        addresses::release(call.server, claim).await;
+    }
+    written
+}
+
+async fn stored_object(
+    call: &Call<'_>,
+    new: New<'_>,
+    claim: &mut Option<Claim>,
+) -> Result<Written, ApiError> {
     let New { mut object, record, mut warnings, dry_run } = new;
     let (server, kind) = (call.server, call.kind);
     if kind.custom().is_some_and(Custom::is_terminating) {
@@ -59,14 +78,9 @@ pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiErr
     kind.rules.default(&mut object);
     let base = metadata::text(&object, "generateName").to_string();
     let generated = metadata::text(&object, "name").is_empty() && !base.is_empty();
-    let _addresses = match kind.plural {
-        "services" => Some(server.addresses.lock().await),
-        _ => None,
-    };
     let admitted = admission::create(server, call.user, kind, &mut object).await?;
-    if kind.plural == "services" && kind.group.is_empty() {
-        server.consistent().await?;
-        crate::addresses::assign(server, &mut object)?;
+    if addresses::is_service(kind) {
+        *claim = addresses::assign(server, &mut object, dry_run).await?;
     }
     let now = server.now();
     metadata::stamp(&mut object, kind, &chance::uuid(server.config.sources.chance), &seconds(now));

@@ -3,6 +3,7 @@
 use super::ending::{self, Plan};
 use super::{Call, WRITE_TRIES, metadata, read};
 use crate::accept::{self, Form, Shape};
+use crate::addresses;
 use crate::admission;
 use crate::cache::item::Item;
 use crate::decode;
@@ -78,7 +79,12 @@ pub async fn end(call: &Call<'_>, name: &str, options: &DeleteOptions) -> Result
                 if options.dry_run {
                     return Ok(Ended::Gone(last));
                 }
-                (server.store.delete(&key, revision).await, Ended::Gone(last))
+                let claim = addresses::held(server, kind, &last).await;
+                let result = server.store.delete(&key, revision).await;
+                if result.is_ok() {
+                    addresses::release(server, claim).await;
+                }
+                (result, Ended::Gone(last))
             }
             Plan::Mark(marked) if options.dry_run => return Ok(Ended::Marked(marked)),
             Plan::Mark(marked) => {

@@ -6,6 +6,7 @@
 //! - Only a write that names no revision is tried again after a conflict; the others hear 409.
 
 use super::{Call, WRITE_TRIES, Written, apply, create, ending, metadata, same};
+use crate::addresses;
 use crate::admission;
 use crate::decode;
 use crate::encode;
@@ -62,7 +63,13 @@ pub async fn put(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, Api
             return create::new_object(call, new).await?.reply(call);
         }
     }
-    let expected = expected_revision(call, &object)?;
+    let expected = match expected_revision(call, &object) {
+        // What is not there is missing before the body lacks anything.
+        Err(_) if call.server.read(call.kind, &target.namespace, &target.name).await?.is_none() => {
+            return Err(call.not_found());
+        }
+        expected => expected?,
+    };
     let (record, warnings) = (Record::Updated(&options.field_manager), decoded.warnings);
     let write = Write { part, record, expected, warnings, dry_run: options.dry_run, tries: WRITE_TRIES };
     rewrite(call, write, |_| Ok((object.clone(), Vec::new()))).await?.reply(call)
@@ -199,7 +206,14 @@ async fn commit(call: &Call<'_>, object: &mut Value, revision: Revision) -> Resu
     let (server, kind) = (call.server, call.kind);
     let key = encode::key(kind, metadata::text(object, "namespace"), metadata::text(object, "name"));
     let result = match ending::is_over(kind, object) {
-        true => server.store.delete(&key, revision).await,
+        true => {
+            let claim = addresses::held(server, kind, object).await;
+            let result = server.store.delete(&key, revision).await;
+            if result.is_ok() {
+                addresses::release(server, claim).await;
+            }
+            result
+        }
         false => server.store.update(&key, encode::stored(kind, object), revision).await,
     };
     match result {

@@ -1,0 +1,71 @@
+//! Addresses of services, also of two servers on one store.
+
+use crate::harness::{Answer, Harness, config, masters};
+use apiserver::ApiServer;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use store::memory::MemoryStore;
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+async fn pair() -> [Harness; 2] {
+    let store = Arc::new(MemoryStore::new());
+    let mut servers = Vec::new();
+    for _ in 0..2 {
+        let server = ApiServer::open(store.clone(), config()).await.unwrap();
+        servers.push(Harness { server, user: masters() });
+    }
+    servers.try_into().unwrap_or_else(|_| unreachable!())
+}
+
+async fn post(harness: &Harness, name: &str, address: Option<&str>) -> Answer {
+    let spec = json!({"clusterIP": address, "ports": [{"port": 80}]});
+    harness.call(&format!("POST {SERVICES}"), json!({"metadata": {"name": name}, "spec": spec})).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_servers_on_one_store_never_give_the_same_address() {
+    const EACH: usize = 40;
+    let servers = pair().await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for (number, harness) in servers.iter().enumerate() {
+        for index in 0..EACH {
+            let harness = harness.as_user(masters());
+            tasks.spawn(async move { post(&harness, &format!("s{number}-{index}"), None).await });
+        }
+    }
+    let answers = tasks.join_all().await;
+    let address = |answer: &Answer| answer.json["spec"]["clusterIP"].as_str().unwrap().to_string();
+    let different: BTreeSet<String> = answers.iter().map(address).collect();
+    assert_eq!(different.len(), 2 * EACH);
+}
+
+#[tokio::test]
+async fn an_address_is_free_again_with_the_end_of_its_service() {
+    let [one, other] = pair().await;
+    let given = Some("10.96.0.77");
+    assert_eq!(post(&one, "a", given).await.code, 201);
+    let taken = post(&other, "b", given).await;
+    let why = "Service \"b\" is invalid: spec.clusterIPs: Invalid value: []string{\"10.96.0.77\"}: failed to allocate IP \
+               10.96.0.77: provided IP is already allocated";
+    assert_eq!((taken.code, taken.message()), (422, why));
+    // What is refused for another reason claims nothing, nor does a dry run.
+    let twice = json!([{"port": 80}, {"port": 81}]);
+    let broken = json!({"metadata": {"name": "c"}, "spec": {"clusterIP": "10.96.0.78", "ports": twice}});
+    assert_eq!(one.call(&format!("POST {SERVICES}"), broken).await.code, 422);
+    let dry =
+        json!({"metadata": {"name": "c"}, "spec": {"clusterIP": "10.96.0.78", "ports": [{"port": 80}]}});
+    assert_eq!(one.call(&format!("POST {SERVICES}?dryRun=All"), dry).await.code, 201);
+    assert_eq!(post(&other, "c", Some("10.96.0.78")).await.code, 201);
+    // With a finalizer the end is an update.
+    let held = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    assert_eq!(one.call(&format!("PATCH {SERVICES}/a"), held).await.code, 200);
+    assert_eq!(other.call(&format!("DELETE {SERVICES}/a"), Value::Null).await.code, 200);
+    assert_eq!(post(&other, "b", given).await.code, 422);
+    let free = json!({"metadata": {"finalizers": null}});
+    assert_eq!(other.call(&format!("PATCH {SERVICES}/a"), free).await.code, 200);
+    assert_eq!(post(&one, "b", given).await.code, 201);
+    assert_eq!(one.call(&format!("DELETE {SERVICES}/b"), Value::Null).await.code, 200);
+    assert_eq!(post(&other, "b", given).await.code, 201);
+}
