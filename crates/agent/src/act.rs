@@ -12,6 +12,7 @@ use crate::plan::{Action, full_name};
 use crate::probing::{self, Target};
 use crate::restart::CrashLoop;
 use crate::runtime::{Container, PodKey, Runtime, Sandbox};
+use crate::runtime_class::RuntimeClasses;
 use crate::sources::{Contents, Sources};
 use crate::{ApiAddress, Config, cgroup, sandbox, volumes};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
@@ -33,6 +34,7 @@ pub struct Shared {
     pub config: Config,
     pub recorder: Recorder,
     pub sources: Sources,
+    pub runtime_classes: RuntimeClasses,
     /// The Node object as it was seen last; none until this node is registered.
     pub node: watch::Receiver<Option<Arc<Node>>>,
     /// The Node object that this machine would register.
@@ -222,7 +224,11 @@ async fn create_sandbox(scene: &Scene, attempt: u32, old: &[String]) -> Done {
     if let Err(error) = std::fs::create_dir_all(&config.log_directory) {
         return no_sandbox(scene, &format!("{}: {error}", config.log_directory));
     }
-    let handler = scene.spec().runtime_class_name.unwrap_or_default();
+    let class = scene.spec().runtime_class_name;
+    let handler = match scene.shared.runtime_classes.handler(class.as_deref()).await {
+        Ok(handler) => handler,
+        Err(error) => return no_sandbox(scene, &error.to_string()),
+    };
     match scene.runtime().run_pod_sandbox(&config, &handler).await {
         Ok(_) => Done::Well,
         Err(error) => no_sandbox(scene, &error.to_string()),

@@ -45,6 +45,7 @@ mod probing;
 mod relist;
 mod resources;
 mod rotate;
+mod runtime_class;
 mod sandbox;
 mod sources;
 mod usage;

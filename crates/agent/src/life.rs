@@ -3,6 +3,7 @@
 use crate::act::Shared;
 use crate::register::{self, Machine};
 use crate::runtime::Version;
+use crate::runtime_class::RuntimeClasses;
 use crate::sources::Sources;
 use crate::{
     Config, Shutdown, events, heartbeat, node_watch, pods, relist, rotate, server, static_pods, usage,
@@ -125,6 +126,7 @@ async fn serve(
     let shared = Arc::new(Shared {
         recorder: recorder.clone(),
         sources: Sources::new(config.client.clone()),
+        runtime_classes: RuntimeClasses::new(config.client.clone()),
         node: node.subscribe(),
         own_node: Arc::new(own_node),
         node_memory: i64::try_from(machine.memory_kib).unwrap_or(i64::MAX).saturating_mul(1024),

@@ -1,7 +1,7 @@
 //! What the cluster adds to or refuses in a write, beyond the kind's own rules: everything that needs other objects or
 //! the caller.
 //!
-//! Namespace lifecycle (2.1.7), priorities, limits, service accounts and default tolerations of pods (2.10.4), the taint
+//! Namespace lifecycle (2.1.7), priorities, limits, service accounts, runtime classes and default tolerations of pods (2.10.4), the taint
 //! of a new node (2.10.5), who asked for a certificate (7.6.1), and what a node agent may touch (7.5.4).
 
 mod accounts;
@@ -11,6 +11,7 @@ mod node_restriction;
 pub mod pod_security;
 mod priority;
 pub mod quota;
+mod runtime_class;
 
 use crate::Inner;
 use crate::authn::User;
@@ -151,7 +152,8 @@ async fn pod(server: &Inner, user: &User, pod: &mut Value) -> Result<(), ApiErro
     }
     priority::of_pod(server, pod).await?;
     default_tolerations(pod);
-    limits::of_pod(server, pod)
+    limits::of_pod(server, pod)?;
+    runtime_class::of_pod(server, pod).await
 }
 
 /// Empty, if there is no such node: no owner reference has that.

@@ -27,6 +27,7 @@ pub mod pods;
 pub mod priorityclasses;
 pub mod resourcequotas;
 pub mod reviews;
+pub mod runtimeclasses;
 pub mod secrets;
 pub mod serviceaccounts;
 pub mod services;
@@ -64,6 +65,7 @@ pub static KINDS: &[Kind] = &[
     certificatesigningrequests::KIND,
     leases::KIND,
     endpointslices::KIND,
+    runtimeclasses::KIND,
     poddisruptionbudgets::KIND,
     access::CLUSTER_ROLE_BINDINGS,
     access::CLUSTER_ROLES,
@@ -411,7 +413,7 @@ mod tests {
         );
         assert_eq!(
             names(|kind| !kind.traits.unconditional_update),
-            ["customresourcedefinitions", "leases", "poddisruptionbudgets"]
+            ["customresourcedefinitions", "leases", "runtimeclasses", "poddisruptionbudgets"]
         );
         assert_eq!(
             names(|kind| kind.traits.has_generation),

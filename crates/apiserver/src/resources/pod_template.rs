@@ -91,7 +91,7 @@ pub fn validate_spec(errors: &mut Vec<FieldError>, subject: Subject<'_>) {
     tolerations::validate(errors, items(spec, "tolerations"), &format!("{path}.tolerations"));
     dns::validate_host_aliases(errors, spec, path);
     validate_classes(errors, spec, path);
-    amounts::validate_overhead(errors, spec, path);
+    amounts::validate_overhead(errors, spec, "overhead", &format!("{path}.overhead"));
     security::validate_os(errors, spec, path);
 }
 

@@ -22,12 +22,14 @@ const MAPS: &[&str] = &[
     "capacity",
     "allocatable",
     "overhead",
+    "podFixed",
     "hard",
     "used",
     "selector",
 ];
 /// Maps whose values are quantities.
-const QUANTITIES: &[&str] = &["limits", "requests", "capacity", "allocatable", "overhead", "hard", "used"];
+const QUANTITIES: &[&str] =
+    &["limits", "requests", "capacity", "allocatable", "overhead", "podFixed", "hard", "used"];
 
 /// Takes away what Kubernetes does not write: nulls and empty lists, at any depth. What is somebody else's JSON stays as
 /// it is (2.10.8).

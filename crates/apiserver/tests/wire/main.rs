@@ -21,6 +21,7 @@ mod people;
 mod pod_security;
 mod real_client;
 mod rights;
+mod runtime_classes;
 mod service_addresses;
 mod streams;
 mod tokens;

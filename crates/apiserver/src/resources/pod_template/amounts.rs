@@ -145,10 +145,10 @@ pub fn validate_resize(errors: &mut Vec<FieldError>, spec: &Value, container: &V
     }
 }
 
-/// What a pod costs beyond its containers.
-pub fn validate_overhead(errors: &mut Vec<FieldError>, spec: &Value, path: &str) {
-    for (name, value) in entries(spec, "overhead") {
-        validate_entry(errors, name, value, &format!("{path}.overhead.limits[{name}]"));
+/// What a pod costs beyond its containers. Kubernetes reports it as if it were limits.
+pub fn validate_overhead(errors: &mut Vec<FieldError>, object: &Value, map: &str, path: &str) {
+    for (name, value) in entries(object, map) {
+        validate_entry(errors, name, value, &format!("{path}.limits[{name}]"));
     }
 }
 
