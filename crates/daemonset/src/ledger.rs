@@ -1,11 +1,13 @@
 //! A DaemonSet's `book`, kept up to date: a change of one node or pod costs that pair and the sums.
 //!
 //! 1. [`Ledger::open`] reads everything, once. [`Ledger::update`] reads only what was touched, again from the objects as
-//!    they are now: a ledger gets names and never changes, so that a lost or doubled event does no harm.
+//!    they are now: a ledger gets names and never changes, so that a doubled, late or needless name does no harm. A name that
+//!    is never told is never read: whoever watches must compare with what it had when a watch begins anew.
 //! 2. Both give the same plan (but for `nodes`, of which an update has only the touched ones). `tests/ledger` holds one
 //!    against the other.
-//! 3. What is rare is not kept up to date: another template, another revision, an object to adopt or release. Then there
-//!    is no ledger, and everything is read again.
+//! 3. What is rare is not kept up to date, and everything is read again. The ledger ends itself with another spec, an object
+//!    to adopt or release, or a clock that goes back. Revisions it does not see at all: when one of them has come, changed
+//!    or gone, whoever keeps the ledger must drop it.
 //!
 //! Kubernetes passes over all nodes and pods at every event.
 
@@ -45,6 +47,8 @@ pub struct Ledger {
     homes: Homes,
     /// Nodes that the next update reads in any case: something of ours is unseen there, or was to be done.
     reread: BTreeSet<Name>,
+    /// When it was last kept up to date: what time has done is in the book, and is not taken back.
+    as_of: Timestamp,
 }
 
 /// What has happened since the last plan.
@@ -96,13 +100,14 @@ impl Ledger {
         }
     }
 
-    /// The next plan. `None`, and no ledger any more, if something is to be adopted or released, or the object is not the
-    /// one that it was.
+    /// The next plan. `None`, and no ledger any more, if something is to be adopted or released, if the DaemonSet is not the
+    /// one that it was, or if it is earlier than before.
     pub fn update(mut self, seen: &Update<'_>, now: Timestamp) -> Option<(Plan, Self)> {
         let subject = Subject::read(seen.daemon_set, seen.raw).ok()?;
-        if self.terms != Terms::of(&subject) {
+        if self.terms != Terms::of(&subject) || now < self.as_of {
             return None;
         }
+        self.as_of = now;
         let writes = seen.unseen.writes(now);
         let mut stale = std::mem::take(&mut self.reread);
         stale.extend(self.book.due(now).cloned());
@@ -194,17 +199,16 @@ fn open_with(
     let is_ordinary = claims.actions.is_empty() && history.actions.is_empty();
     let mut before = claims.actions;
     before.append(&mut history.actions);
-    let unseen = seen.unseen.clone().without(seen.pods.iter().copied());
     let versions = Versions::of(subject, history.hashes.clone());
     let tolerations: Arc<[Toleration]> = template::tolerations(subject.pod_spec).into();
     let judge = Judge::with(subject.pod_spec, tolerations.clone());
-    let look = Look::new(subject, judge, seen.backoff, unseen.writes(now), now);
+    let look = Look::new(subject, judge, seen.backoff, seen.unseen.writes(now), now);
     let (seats, homes) = look.seat_all(&seen.nodes, &claims.pods, &versions);
     let reread = seats.iter().filter(|(_, seat)| seat.has_unseen()).map(|(node, _)| node.clone()).collect();
     let book = Book::of(seats, look.question);
     let terms = Terms::of(subject);
-    let mut ledger = Ledger { terms, versions, tolerations, history, book, homes, reread };
-    let (mut plan, remarks) = ledger.round(subject, &unseen, before, now);
+    let mut ledger = Ledger { terms, versions, tolerations, history, book, homes, reread, as_of: now };
+    let (mut plan, remarks) = ledger.round(subject, seen.unseen, before, now);
     plan.nodes = remarks.verdicts(ledger.book.entries());
     ledger.book.forget_idle();
     (plan, is_ordinary.then_some(ledger))

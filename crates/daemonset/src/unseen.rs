@@ -106,14 +106,6 @@ impl Unseen {
         Writes { coming, unseen: self, now }
     }
 
-    /// Without the pods that the cache shows by now, should the watch have told of them and nobody have listened.
-    pub(crate) fn without<'p>(mut self, shown: impl Iterator<Item = &'p Pod>) -> Self {
-        if !self.creates.is_empty() {
-            shown.filter_map(|pod| pod.metadata.uid.as_ref()).for_each(|uid| drop(self.creates.remove(uid)));
-        }
-        self
-    }
-
     /// When the first entry will be forgotten, so that a plan can be made without it.
     pub(crate) fn expires(&self, now: Timestamp) -> Option<Timestamp> {
         let created = self.creates.values().map(|(_, since)| *since);

@@ -71,7 +71,12 @@ impl Fleet {
             Step::Pod { which, change } => self.change_pod(*which, *change),
             Step::Stranger { node, hash, owner, bound } => self.stranger(*node, *hash, owner, *bound),
             Step::Act(count) => self.act(*count),
-            Step::Show(count) => (0..*count).for_each(|_| self.show_one()),
+            Step::Show(count) => {
+                (0..*count).for_each(|_| self.show_one());
+                self.tell();
+            }
+            Step::ShowFirst(count) => (0..*count).for_each(|_| self.show_one()),
+            Step::Tell => self.tell(),
             Step::Time(seconds) => self.now += SignedDuration::from_secs(*seconds),
             Step::Template(variant) => {
                 let user = ["a", "b", "c"][usize::from(*variant)];
@@ -209,7 +214,6 @@ impl Fleet {
     fn show_one(&mut self) {
         match self.on_the_way.pop_front() {
             Some(Shown::Pod(pod)) => {
-                self.world.unseen.seen(&pod);
                 self.touched.pods.insert(pod.metadata.name.clone().unwrap());
                 self.world.pods.push(*pod);
             }
@@ -217,12 +221,15 @@ impl Fleet {
                 let pod = self.world.pods.iter_mut().find(|pod| pod.metadata.uid.as_ref() == Some(&uid));
                 if let Some(pod) = pod {
                     pod.metadata.deletion_timestamp = Some(Time(self.now));
-                    self.world.unseen.seen(pod);
                     self.touched.pods.insert(pod.metadata.name.clone().unwrap());
                 }
             }
             None => {}
         }
+    }
+
+    fn tell(&mut self) {
+        self.world.pods.iter().for_each(|pod| self.world.unseen.seen(pod));
     }
 
     /// As the API server does: another spec is another generation (AP-16).

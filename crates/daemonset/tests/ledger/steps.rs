@@ -31,6 +31,10 @@ pub enum Step {
     Act(usize),
     /// The cache shows so many of our writes.
     Show(usize),
+    /// The same, and the news is late: the writes count as unseen for some time yet.
+    ShowFirst(usize),
+    /// The watch tells of everything that it has shown.
+    Tell,
     Time(i64),
     Template(u8),
     Strategy(Value),
@@ -119,7 +123,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     let owners = prop::sample::select(vec!["ours", "ours", "none", "other"]);
     let stranger = (0..7_usize, hashes, owners, any::<bool>())
         .prop_map(|(node, hash, owner, bound)| Step::Stranger { node, hash, owner, bound });
-    let times = prop::sample::select(vec![0_i64, 1, 4, 29, 31, 200, 601, 1300]);
+    let times = prop::sample::select(vec![0_i64, 1, 4, 29, 31, 200, 601, 1300, -20]);
     prop_oneof![
         4 => node,
         2 => (0..6_usize).prop_map(Step::NodeGoes),
@@ -127,6 +131,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => stranger,
         8 => (0..8_usize).prop_map(Step::Act),
         8 => (0..6_usize).prop_map(Step::Show),
+        2 => (1..4_usize).prop_map(Step::ShowFirst),
+        2 => Just(Step::Tell),
         4 => times.prop_map(Step::Time),
         1 => (0..3_u8).prop_map(Step::Template),
         1 => any_strategy().prop_map(Step::Strategy),
