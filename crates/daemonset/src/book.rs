@@ -118,7 +118,7 @@ impl Book {
 
     /// Enters what a node's seat is now, in place of what it was.
     pub(crate) fn put(&mut self, node: Name, seat: Seat, question: Question<'_>) {
-        self.take(&node);
+        self.remove(&node);
         let entry = Entry::of(&node, seat, question);
         self.tally += entry.share;
         self.creates.extend(entry.creates().then(|| node.clone()));
@@ -127,13 +127,13 @@ impl Book {
         self.stalls.extend(entry.stall().map(|since| (since, node.clone())));
         self.timers.extend(entry.timer.map(|at| (at, node.clone())));
         if let Some(class) = entry.class {
-            self.shelves.put(class, node.clone());
+            self.shelves.add(class, node.clone());
         }
         self.entries.insert(node, entry);
     }
 
     /// Strikes a node out, and gives its seat.
-    pub(crate) fn take(&mut self, node: &str) -> Option<(Name, Seat)> {
+    pub(crate) fn remove(&mut self, node: &str) -> Option<(Name, Seat)> {
         let (name, entry) = self.entries.remove_entry(node)?;
         self.strike(&name, &entry);
         Some((name, entry.seat))
@@ -143,7 +143,7 @@ impl Book {
     fn strike(&mut self, node: &Name, old: &Entry) {
         self.tally -= old.share;
         if let Some(class) = old.class {
-            self.shelves.take(class, node);
+            self.shelves.remove(class, node);
         }
         if old.duty.is_some() {
             self.creates.remove(node);

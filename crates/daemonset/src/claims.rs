@@ -23,14 +23,14 @@ pub(crate) struct Claims<'a> {
 /// Claims everything that can be claimed.
 pub(crate) fn claim<'a>(seen: &Snapshot<'a>, subject: &Subject<'_>) -> Claims<'a> {
     let mut actions = Vec::new();
-    let revisions = take(
+    let revisions = ours_of(
         &seen.revisions,
         |r| &r.metadata,
         subject,
         &mut actions,
         |name, claim, patch| Action::ClaimRevision { name, claim, patch },
     );
-    let pods = take(
+    let pods = ours_of(
         &seen.pods,
         |p| &p.metadata,
         subject,
@@ -43,7 +43,7 @@ pub(crate) fn claim<'a>(seen: &Snapshot<'a>, subject: &Subject<'_>) -> Claims<'a
     Claims { pods, revisions, actions }
 }
 
-fn take<'a, T>(
+fn ours_of<'a, T>(
     all: &[&'a T],
     meta: fn(&T) -> &ObjectMeta,
     subject: &Subject<'_>,

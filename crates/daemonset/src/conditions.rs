@@ -103,7 +103,7 @@ pub(crate) fn conditions(
     (merged(old.and_then(|old| old.conditions.as_deref()).unwrap_or_default(), &ours), news)
 }
 
-/// The turn of `Degraded` is worth an event, which `kubectl describe` shows: it prints no conditions (ST-19).
+/// A change of `Degraded` is worth an event, which `kubectl describe` shows: it prints no conditions (ST-19).
 fn news(before: Option<&DaemonSetCondition>, (is_degraded, reason, message): &Finding) -> Option<Event> {
     let before = before.filter(|before| before.status == "True");
     match before {

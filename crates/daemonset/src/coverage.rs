@@ -66,25 +66,25 @@ impl Removal {
 
 /// Decides for one node (MG-6).
 pub(crate) fn decide(node: &str, seat: &Seat, question: Question<'_>) -> Duty {
-    let mut turn = Turn { node, question, duty: Duty::default() };
-    turn.duty.doing = match &seat.placement {
-        None => turn.clear_strays(seat),
-        Some(Placement::Leave(reason)) => turn.clear(seat, &reason.to_string()),
-        Some(Placement::Stay(_)) => turn.tend(seat),
-        Some(Placement::Run) if seat.sitters.is_empty() && seat.coming == 0 => Some(turn.create()),
-        Some(Placement::Run) => turn.tend(seat),
+    let mut visit = Visit { node, question, duty: Duty::default() };
+    visit.duty.doing = match &seat.placement {
+        None => visit.clear_strays(seat),
+        Some(Placement::Leave(reason)) => visit.clear(seat, &reason.to_string()),
+        Some(Placement::Stay(_)) => visit.tend(seat),
+        Some(Placement::Run) if seat.sitters.is_empty() && seat.coming == 0 => Some(visit.create()),
+        Some(Placement::Run) => visit.tend(seat),
     };
-    turn.duty
+    visit.duty
 }
 
-/// One node's turn.
-struct Turn<'q> {
+/// A visit to one node: what is found to be done there is noted.
+struct Visit<'q> {
     node: &'q str,
     question: Question<'q>,
     duty: Duty,
 }
 
-impl Turn<'_> {
+impl Visit<'_> {
     /// MG-15. A pod that is bound to a node which is gone is the garbage collector's work (MG-16).
     fn clear_strays(&mut self, seat: &Seat) -> Option<Doing> {
         first(seat.strays().map(|pod| self.delete(pod, Cause::NodeGone)))

@@ -151,10 +151,10 @@ impl Ledger {
             Claim::Own => {
                 let home = Sitter::of(pod, subject, &self.versions).map(|(target, sitter)| {
                     let node = Name::from(target);
-                    self.open_seat(&node, opened).take(sitter);
+                    self.open_seat(&node, opened).add(sitter);
                     node
                 });
-                self.homes.settle(pod::name(pod).into(), home, pod::hash_label(pod));
+                self.homes.arrive(pod::name(pod).into(), home, pod::hash_label(pod));
             }
         }
         Some(())
@@ -164,7 +164,7 @@ impl Ledger {
         let book = &mut self.book;
         opened
             .entry(node.clone())
-            .or_insert_with(|| book.take(node).map(|(_, seat)| seat).unwrap_or_default())
+            .or_insert_with(|| book.remove(node).map(|(_, seat)| seat).unwrap_or_default())
     }
 
     fn enter(&mut self, node: Name, seat: Seat, question: Question<'_>) {
@@ -251,7 +251,7 @@ impl<'a> Look<'a> {
             };
             let (name, seat) = (sitter.name.clone(), seats.entry(target.into()));
             let node = seat.key().clone();
-            seat.or_default().take(sitter);
+            seat.or_default().add(sitter);
             (name, Some(node), hash)
         }));
         seats.iter_mut().for_each(|(node, seat)| seat.count_unseen(node, &self.writes));

@@ -19,8 +19,23 @@
 //! | All of it together | `round`, [`plan`](mod@plan) |
 //! | The same for the price of what has changed | `book`, [`ledger`] |
 //!
-//! [`current`](mod@current) and [`obstacles`] are for those who explain. Kubernetes: `pkg/controller/daemon`; rules EL,
-//! MG, RU, RV, TK, ST, OW.
+//! [`current`](mod@current) and [`obstacles`] are for those who explain. Kubernetes: `pkg/controller/daemon`.
+//!
+//! Codes like `RU-8` are rules: what upstream does, found out and numbered. `xtask/rules/book.txt` has each in a line, and
+//! `cargo xtask rules RU-8` names the tests that prove it.
+//!
+//! | code | rules about |
+//! |---|---|
+//! | EL | which nodes want a daemon: selectors, affinity, taints, default tolerations |
+//! | MG | one round: a daemon where one is missing, none where none shall be, failures, bursts, unseen writes |
+//! | RU | the rolling update and its budget |
+//! | RV, TK | ControllerRevisions; taking over from another controller without restarting anything |
+//! | ST | the status |
+//! | OW | whose a pod or revision is: selectors, adoption, release, deletion |
+//! | AP, WE, NP, DR | what others do: the API server, events and queues, nodes and their pods, `kubectl drain` |
+//! | TE, NX | upstream's own tests; what newer releases changed |
+//! | BUG | what upstream gets wrong: mended, and then `Differs:` says how, or kept "as upstream" |
+//! | OPP | what its users wish |
 //!
 //! Words that Kubernetes does not have:
 //!

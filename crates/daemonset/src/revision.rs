@@ -1,7 +1,8 @@
 //! Which ControllerRevision is the current one, and what happens to the others? (RV, TK)
 //!
-//! 1. The current one is found by its data, by bytes and then by meaning (RV-11, OPP-8); its hash is read from its label
-//!    and never computed again (TK-1). Our own hash only names new ones.
+//! 1. The current one is found by its data: first the same JSON, then the same meaning (TK-2, OPP-8). Upstream compares
+//!    bytes (RV-11); the order of keys, which is all that bytes add to JSON that Go has written, is nothing to us. Its hash
+//!    is read from its label and never computed again (TK-1). Our own hash only names new ones.
 //! 2. The current one has the highest number (RV-12).
 //! 3. Pods of a revision with the same meaning are up to date, whatever their hash (TK-2).
 //! 4. A duplicate goes only when no pod carries its hash: first those pods, and only those, are relabelled (TK-7; BUG-3).

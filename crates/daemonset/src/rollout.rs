@@ -44,41 +44,45 @@ pub(crate) struct Shelves(BTreeMap<Class, BTreeSet<Name>>);
 
 /// What the rollout does within its budget.
 pub(crate) fn roll(book: &Book, budget: Budget) -> Work {
-    let mut turn = Turn { book, work: Work::default() };
+    let mut step = Step { book, work: Work::default() };
     match budget {
-        Budget::Unavailable(max) => turn.replace(max),
-        Budget::Surge(max) => turn.surge(max),
+        Budget::Unavailable(max) => step.replace(max),
+        Budget::Surge(max) => step.surge(max),
     }
-    turn.work
+    step.work
 }
 
 /// What is to be said of a node about which the rollout does nothing now. `more`: something was cut from this plan.
 pub(crate) fn waiting(seat: &Seat, class: Class, budget: Budget, more: bool) -> Option<Doing> {
-    let pod = old(seat)?.name.clone();
     let surges = matches!(budget, Budget::Surge(_));
     match class {
+        // What no budget holds back was cut.
         Class::Old { available: false, .. } => Some(Doing::NextBurst),
+        // Nothing waits for it; it goes when it is not needed any more (RU-16).
         Class::Old { wanted: false, .. } if surges => None,
         Class::Old { .. } if more => Some(Doing::NextBurst),
-        Class::Old { .. } => Some(Doing::WaitingForBudget { pod }),
-        Class::Both { new_available: false, .. } if surges => Some(Doing::WaitingForNew { old: pod }),
+        Class::Old { .. } => Some(Doing::WaitingForBudget { pod: old(seat)?.name.clone() }),
+        Class::Both { new_available: false, .. } if surges => {
+            Some(Doing::WaitingForNew { old: old(seat)?.name.clone() })
+        }
         Class::Both { .. } if surges => Some(Doing::NextBurst),
-        _ => None,
+        // Two pods of a node are coverage's business.
+        Class::Unclear | Class::Empty | Class::New { .. } | Class::Both { .. } => None,
     }
 }
 
 /// The one old pod of a node that has not more.
 pub(crate) fn old(seat: &Seat) -> Option<&Sitter> {
-    seat.settled().find(|pod| pod.phase() != Phase::Ending && !pod.updated)
+    seat.residents().find(|pod| pod.phase() != Phase::Ending && !pod.updated)
 }
 
 impl Class {
     /// The class of a node; none for one that counts for nothing: not wanted, and nobody there (RU-2).
     pub(crate) fn of(seat: &Seat, now: Timestamp) -> Option<Self> {
-        if !seat.wanted() && seat.coming == 0 && seat.settled().next().is_none() {
+        if !seat.wanted() && seat.coming == 0 && seat.residents().next().is_none() {
             return None;
         }
-        let live = seat.settled().filter(|pod| pod.phase() != Phase::Ending);
+        let live = seat.residents().filter(|pod| pod.phase() != Phase::Ending);
         let (new, old): (Vec<_>, Vec<_>) = live.partition(|pod| pod.updated);
         let (wanted, is_available) = (seat.wanted(), |pod: &Sitter| pod.is_available(now));
         Some(match (new.as_slice(), seat.coming, old.as_slice()) {
@@ -129,11 +133,11 @@ impl FromIterator<(Class, Name)> for Shelves {
 }
 
 impl Shelves {
-    pub(crate) fn put(&mut self, class: Class, node: Name) {
+    pub(crate) fn add(&mut self, class: Class, node: Name) {
         self.0.entry(class).or_default().insert(node);
     }
 
-    pub(crate) fn take(&mut self, class: Class, node: &str) {
+    pub(crate) fn remove(&mut self, class: Class, node: &str) {
         if let Some(shelf) = self.0.get_mut(&class) {
             shelf.remove(node);
             if shelf.is_empty() {
@@ -157,9 +161,10 @@ impl Shelves {
     }
 }
 
-/// Old pods that nobody is served by. Those on nodes that want none are in both lists.
+/// Old pods that serve nobody, on nodes that want a daemon and on others.
 const BROKEN: [Class; 2] =
     [Class::Old { wanted: true, available: false }, Class::Old { wanted: false, available: false }];
+/// Old pods that serve, on the same.
 const CANDIDATES: [Class; 2] =
     [Class::Old { wanted: true, available: true }, Class::Old { wanted: false, available: true }];
 /// The new pod serves, the old one may go.
@@ -168,13 +173,13 @@ const REPLACED: [Class; 2] = [
     Class::Both { new_available: true, old_available: false },
 ];
 
-/// One turn of the rollout.
-struct Turn<'b> {
+/// One step of the rollout.
+struct Step<'b> {
     book: &'b Book,
     work: Work,
 }
 
-impl Turn<'_> {
+impl Step<'_> {
     /// RU-7, RU-8.
     fn replace(&mut self, max: usize) {
         self.replace_broken();

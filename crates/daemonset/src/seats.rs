@@ -82,8 +82,8 @@ impl Seat {
         self.placement = node.map(|node| judge.place(node));
     }
 
-    /// Takes a pod in, in its place.
-    pub(crate) fn take(&mut self, sitter: Sitter) {
+    /// Lets a pod sit down, in its place.
+    pub(crate) fn add(&mut self, sitter: Sitter) {
         let place = self.sitters.partition_point(|other| other.rank() < sitter.rank());
         // Nearly all seats have one sitter, and there may be a million seats.
         self.sitters.reserve_exact(1);
@@ -138,7 +138,7 @@ impl Seat {
     }
 
     /// The pods that a rollout sees: all but strays.
-    pub(crate) fn settled(&self) -> impl Iterator<Item = &Sitter> {
+    pub(crate) fn residents(&self) -> impl Iterator<Item = &Sitter> {
         self.sitters.iter().filter(|sitter| self.placement.is_some() || sitter.is_bound)
     }
 

@@ -34,7 +34,7 @@ impl Homes {
     }
 
     /// A pod that was not there comes.
-    pub(super) fn settle(&mut self, pod: Name, node: Option<Name>, hash: Option<&str>) {
+    pub(super) fn arrive(&mut self, pod: Name, node: Option<Name>, hash: Option<&str>) {
         let hash = hash.map(|hash| self.hashes.carry(hash));
         self.by_pod.insert(pod, Home { node, hash });
     }
