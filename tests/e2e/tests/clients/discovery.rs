@@ -7,7 +7,7 @@
 
 use crate::{LIMIT, World, install, installed};
 use e2e::{eventually, run_to_end};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -40,7 +40,6 @@ fn service_discovery_finds_nodes_pods_services_and_endpoints() {
     let world = World::start();
     world.kubectl.ok_with(&["apply", "-f", "-"], OBJECTS);
     let folder = tempfile::tempdir().unwrap();
-    endpoints(&world);
     let finder = Finder::start(folder.path(), &configuration(&world, folder.path()));
     let pods = "{range .items[*]}{.status.podIP}:8080 {end}";
     let pods = world.kubectl.value(&["get", "pods", "-l", "app=hello"], pods).unwrap();
@@ -66,23 +65,6 @@ fn service_discovery_finds_nodes_pods_services_and_endpoints() {
     });
     drop(finder);
     world.compare("service-discovery");
-}
-
-/// What a controller of Endpoints would write: there is none yet.
-fn endpoints(world: &World) {
-    let ips = world.kubectl.value(&["get", "pods", "-l", "app=hello"], "{.items[*].status.podIP}").unwrap();
-    let ips: Vec<&str> = ips.split_whitespace().collect();
-    let addresses: Vec<Value> = ips.iter().map(|ip| json!({ "ip": ip })).collect();
-    let ready: Vec<Value> =
-        ips.iter().map(|ip| json!({ "addresses": [ip], "conditions": { "ready": true } })).collect();
-    let ports = json!([{ "name": "http", "port": 8080, "protocol": "TCP" }]);
-    let slice = json!({ "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": { "name": "hello-1", "labels": { "kubernetes.io/service-name": "hello" } },
-        "endpoints": ready, "ports": ports });
-    let endpoints = json!({ "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": "hello" },
-        "subsets": [{ "addresses": addresses, "ports": ports }] });
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": [slice, endpoints] });
-    world.kubectl.ok_with(&["apply", "-f", "-"], &list.to_string());
 }
 
 fn victoria() -> PathBuf {

@@ -7,9 +7,12 @@ use e2e::eventually_equal;
 fn a_silent_node_is_not_ready_and_keeps_its_daemon() {
     check(|world| {
         world.hello();
+        world.kubectl.ok_with(&["apply", "-f", "-"], crate::SERVICE);
+        world.has_behind_it(&["n1", "n2", "n3"], &[]);
         let before = world.containers();
         world.cluster.everynode(&["node", "stop", "n2"]);
         world.node_is("n2", "Unknown");
+        world.has_behind_it(&["n1", "n3"], &["n2"]);
         let taints =
             || world.kubectl.value(&["get", "node", "n2"], "{.spec.taints[*].key}").unwrap_or_default();
         let expected = "node.kubernetes.io/unreachable node.kubernetes.io/unreachable".to_string();
@@ -18,6 +21,7 @@ fn a_silent_node_is_not_ready_and_keeps_its_daemon() {
         world.cluster.everynode(&["node", "start", "n2"]);
         world.node_is("n2", "True");
         eventually_equal("no taints", LIMIT, String::new(), taints);
+        world.has_behind_it(&["n1", "n2", "n3"], &[]);
         assert_eq!(world.containers(), before);
     });
 }

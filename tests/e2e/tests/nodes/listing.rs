@@ -1,6 +1,6 @@
 //! What `get`, `describe`, `logs` and `curl` show.
 
-use crate::{LIMIT, check};
+use crate::{LIMIT, World, check};
 use e2e::{Kubectl, assert_says, eventually, eventually_equal};
 use std::process::Command;
 
@@ -117,9 +117,9 @@ fn logs_are_read_followed_and_kept_for_the_one_before() {
 }
 
 #[test]
-fn every_nodes_host_port_answers_with_its_name() {
+fn every_nodes_host_port_answers_with_its_name_and_a_service_has_them_all() {
     check(|world| {
-        world.hello();
+        runtime_classes(world);
         for node in ["n1", "n2", "n3"] {
             let path = r#"{.status.addresses[?(@.type=="InternalIP")].address}"#;
             let address = world.kubectl.value(&["get", "node", node], path).unwrap();
@@ -129,7 +129,61 @@ fn every_nodes_host_port_answers_with_its_name() {
                 answer.map(|a| String::from_utf8_lossy(&a.stdout).trim().to_string()).unwrap_or_default()
             });
         }
+        service(world);
     });
+}
+
+/// A service shows the addresses of its pods, and takes them with it.
+fn service(world: &World) {
+    let kubectl = &world.kubectl;
+    kubectl.ok_with(&["apply", "-f", "-"], crate::SERVICE);
+    world.has_behind_it(&["n1", "n2", "n3"], &[]);
+    let addresses: Vec<String> =
+        world.pods(".status.podIP").iter().map(|address| format!("{address}:8080")).collect();
+    let described = kubectl.ok(&["describe", "service", "hello"]);
+    let listed = kubectl.ok(&["get", "endpoints", "hello"]);
+    for address in &addresses {
+        assert!(described.contains(address) && listed.contains(address), "{address}\n{described}{listed}");
+    }
+    let slices = kubectl.ok(&["get", "endpointslices", "-l", "kubernetes.io/service-name=hello"]);
+    let words: Vec<&str> = slices.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+    assert!(words[0].starts_with("hello-") && words[1..3] == ["IPv4", "8080"], "{slices}");
+    kubectl.ok(&["delete", "service", "hello"]);
+    eventually_equal("nothing is left of it", LIMIT, String::new(), || {
+        kubectl
+            .run(&["get", "endpoints,endpointslices", "-o", "name"])
+            .stdout
+            .lines()
+            .filter(|name| name.contains("hello"))
+            .collect()
+    });
+}
+
+/// The example runs by a class whose handler containerd has; another one's pod says why it does not.
+fn runtime_classes(world: &World) {
+    let class = |name: &str, handler: &str| {
+        let text = format!(
+            "apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {{name: {name}}}\nhandler: {handler}\n"
+        );
+        world.kubectl.ok_with(&["apply", "-f", "-"], &text);
+    };
+    class("ordinary", "runc");
+    class("odd", "nothing");
+    let listed = world.kubectl.ok(&["get", "runtimeclasses"]);
+    let header: Vec<&str> = listed.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(header, ["NAME", "HANDLER", "AGE"]);
+    let grace = "      terminationGracePeriodSeconds: 2\n";
+    world.apply_with(grace, &format!("      runtimeClassName: ordinary\n{grace}"));
+    world.rolled_out();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: odd}\nspec: {runtimeClassName: odd, \
+               terminationGracePeriodSeconds: 0, containers: [{name: c, image: everynode.dev/hello:1}]}\n";
+    world.kubectl.ok_with(&["apply", "-f", "-"], pod);
+    eventually("the runtime does not know the handler", LIMIT, || {
+        let described = world.kubectl.run(&["describe", "pod", "odd"]).stdout;
+        anyhow::ensure!(described.contains("no runtime for \"nothing\" is configured"), "{described}");
+        Ok(())
+    });
+    world.kubectl.ok(&["delete", "pod", "odd", "--wait=false"]);
 }
 
 #[test]

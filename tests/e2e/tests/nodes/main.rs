@@ -17,6 +17,12 @@ const LIMIT: Duration = Duration::from_secs(90);
 const GRACE: &str = "8";
 
 const HELLO: &str = include_str!("../../../../examples/hello.yaml");
+/// In front of the example.
+const SERVICE: &str = "apiVersion: v1
+kind: Service
+metadata: {name: hello}
+spec: {selector: {app: hello}, ports: [{name: http, port: 80, targetPort: http}]}
+";
 
 /// Runs a check on three nodes, with the newest kubectl and with the oldest that is supported.
 fn check(test: impl Fn(&mut World)) {
@@ -85,6 +91,29 @@ impl World {
     fn runs_on(&self, nodes: &[&str]) {
         let expected: Vec<String> = nodes.iter().map(ToString::to_string).collect();
         eventually_equal("the nodes of the pods", LIMIT, expected, || self.pods(".spec.nodeName"));
+    }
+
+    /// Waits until the service has the pods of these nodes behind it, ready ones and others, in the old form and the new.
+    #[track_caller]
+    fn has_behind_it(&self, ready: &[&str], others: &[&str]) {
+        let expected = (ready.join(" "), others.join(" "));
+        let nodes = |of: &[&str], path: &str| {
+            let found = self.kubectl.value(of, path).unwrap_or_default();
+            let mut nodes: Vec<&str> = found.split_whitespace().collect();
+            nodes.sort_unstable();
+            nodes.join(" ")
+        };
+        eventually_equal("the Endpoints", LIMIT, expected.clone(), || {
+            let of = ["get", "endpoints", "hello"];
+            let path = |list: &str| format!("{{.subsets[*].{list}[*].nodeName}}");
+            (nodes(&of, &path("addresses")), nodes(&of, &path("notReadyAddresses")))
+        });
+        eventually_equal("the EndpointSlices", LIMIT, expected, || {
+            let of = ["get", "endpointslices", "-l", "kubernetes.io/service-name=hello"];
+            let path =
+                |ready: &str| format!("{{.items[*].endpoints[?(@.conditions.ready=={ready})].nodeName}}");
+            (nodes(&of, &path("true")), nodes(&of, &path("false")))
+        });
     }
 
     /// The name of the example's pod on a node.
