@@ -13,6 +13,7 @@ mod finding;
 mod format;
 mod lists;
 mod path;
+mod patterns;
 mod prune;
 mod read;
 mod rules;
@@ -35,5 +36,7 @@ pub const MAX_STEPS: usize = 2_000_000;
 pub const MAX_FILLED: usize = 3 * 1024 * 1024;
 /// Most memory of one compiled pattern.
 pub const MAX_PATTERN_BYTES: usize = 256 * 1024;
+/// Most memory of all compiled patterns of one schema. The largest known schemas have some hundred texts of some kB each.
+pub const MAX_PATTERNS_BYTES: usize = 8 * 1024 * 1024;
 /// Most findings about one object: nobody reads more, and each costs memory.
 pub const MAX_FINDINGS: usize = 100;

@@ -7,9 +7,10 @@
 use crate::finding::Finding;
 use crate::format::Format;
 use crate::path::Path;
+use crate::patterns::Patterns;
 use crate::schema::{Additional, Bound, Conditions, ListType, Range, Schema, Type};
-use crate::{MAX_FINDINGS, MAX_NODES, MAX_PATTERN_BYTES, MAX_STEPS, rules};
-use regex::{Regex, RegexBuilder};
+use crate::{MAX_FINDINGS, MAX_NODES, MAX_STEPS, rules};
+use regex::Regex;
 use serde_json::{Map, Value, json};
 
 /// Reads the schema of a whole object.
@@ -17,7 +18,7 @@ use serde_json::{Map, Value, json};
 /// # Errors
 /// Every broken rule, in the order of the schema.
 pub fn read(schema: &Value, at: &Path<'_>) -> Result<Schema, Vec<Finding>> {
-    let mut reader = Reader { found: Vec::new(), nodes: 0 };
+    let mut reader = Reader { found: Vec::new(), nodes: 0, patterns: Patterns::new() };
     let read = reader.node(schema, at, Level::Root, Nesting::Structure);
     if reader.found.is_empty() {
         rules::complete(&read, at, &mut reader.found);
@@ -50,6 +51,7 @@ enum Nesting {
 struct Reader {
     found: Vec<Finding>,
     nodes: usize,
+    patterns: Patterns,
 }
 
 impl Reader {
@@ -225,16 +227,10 @@ impl Reader {
 
     fn pattern(&mut self, map: &Map<String, Value>, at: &Path<'_>) -> Option<(String, Regex)> {
         let text = map.get("pattern").and_then(Value::as_str).filter(|text| !text.is_empty())?;
-        let built = RegexBuilder::new(&as_rust(text))
-            .size_limit(MAX_PATTERN_BYTES)
-            .dfa_size_limit(MAX_PATTERN_BYTES)
-            .build();
-        match built {
+        match self.patterns.compile(text) {
             Ok(regex) => Some((text.to_string(), regex)),
-            Err(error) => {
-                let why = error.to_string().replace('\n', " ");
-                let detail = format!("must be a valid regular expression, but isn't: {why}");
-                self.found.push(Finding::invalid(at.field("pattern"), text, detail));
+            Err(why) => {
+                self.found.push(Finding::invalid(at.field("pattern"), text, why));
                 None
             }
         }
@@ -249,19 +245,6 @@ impl Reader {
         }
         Some(number.clone())
     }
-}
-
-/// Go's `\z` is the same as ours; `\Q…\E` is not known to our engine.
-fn as_rust(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len());
-    let mut rest = pattern;
-    while let Some((before, quoted)) = rest.split_once("\\Q") {
-        let (literal, after) = quoted.split_once("\\E").unwrap_or((quoted, ""));
-        out.push_str(before);
-        out.push_str(&regex::escape(literal));
-        rest = after;
-    }
-    out + rest
 }
 
 fn list_type(map: &Map<String, Value>) -> ListType {
