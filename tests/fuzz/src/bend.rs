@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 pub const RAW_MARK: &str = "\u{1}raw:";
 /// Most edits of one object.
 const EDITS: usize = 6;
+/// Longest that a value becomes by being repeated.
+const GROWN_MAX: usize = 512 << 10;
 /// Deepest value that is made after the schema: types may hold themselves.
 const DEPTH: usize = 6;
 
@@ -239,6 +241,7 @@ fn insert(draw: &mut Draw<'_>, target: &mut Value, new: Value) {
 
 /// The same again and again, with names of its own.
 fn grow(target: &mut Value, times: usize) {
+    let times = times.min(GROWN_MAX / (1 + target.to_string().len()));
     match target {
         Value::Array(items) => {
             let Some(model) = items.last().cloned() else { return };

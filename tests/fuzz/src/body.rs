@@ -111,6 +111,9 @@ const BOMBS: &[&str] = &[
     "a:\n\tb: c\n",
 ];
 
+/// Length after which no pieces are put in: a body of more than 3 MiB is refused unread.
+const LENGTH_MAX: usize = 2 << 20;
+
 /// JSON, which may be broken on purpose.
 pub fn json(draw: &mut Draw<'_>, value: &Value) -> Vec<u8> {
     let text = with_raw(value.to_string(), RAW);
@@ -157,7 +160,9 @@ fn with_raw(text: String, pieces: &[&str]) -> String {
     for (number, part) in text.split(&mark).enumerate() {
         let tail = match part.split_once('"').filter(|_| number > 0) {
             Some((which, tail)) => {
-                out.push_str(&piece(which.parse().unwrap_or_default(), pieces));
+                if out.len() < LENGTH_MAX {
+                    out.push_str(&piece(which.parse().unwrap_or_default(), pieces));
+                }
                 tail
             }
             None => part,

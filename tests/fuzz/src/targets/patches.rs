@@ -60,6 +60,8 @@ impl Form {
     }
 }
 
+/// Longest that one operation becomes by being repeated.
+const REPEATED_MAX: usize = 512 << 10;
 /// Patches of one input.
 const PATCHES: usize = 4;
 
@@ -246,6 +248,7 @@ fn operations(draw: &mut Draw<'_>, object: &Value) -> Value {
             _ => json!({"op": bend::scalar(draw), "path": bend::scalar(draw)}),
         };
         let times = if draw.sometimes(16) { 1 << draw.below(14) } else { 1 };
+        let times = times.min(1 + REPEATED_MAX / operation.to_string().len());
         list.extend(std::iter::repeat_n(operation, times));
     }
     list.into()
