@@ -30,8 +30,10 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 pub struct Orders {
     /// Where all chance comes from.
     pub seed: u64,
-    /// How long.
+    /// How long at most.
     pub time: Duration,
+    /// How many inputs at most, besides those of the corpus.
+    pub inputs: u64,
     /// Where each input is written before it runs.
     pub current: PathBuf,
     /// Where inputs are kept that show something new; none are without it.
@@ -153,7 +155,8 @@ impl Run {
 
     fn go(mut self) -> Result<()> {
         let end = Instant::now() + self.orders.time;
-        while Instant::now() < end {
+        let last = self.executions.saturating_add(self.orders.inputs);
+        while Instant::now() < end && self.executions < last {
             let input = self.next();
             self.try_input(input, true)?;
         }

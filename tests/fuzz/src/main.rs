@@ -24,6 +24,9 @@ struct Arguments {
     /// The same in seconds.
     #[arg(long)]
     seconds: Option<f64>,
+    /// How many inputs at most, for each target.
+    #[arg(long, default_value_t = u64::MAX)]
+    inputs: u64,
     /// Where all chance comes from; another one each time without it.
     #[arg(long)]
     seed: Option<u64>,
@@ -78,10 +81,16 @@ fn run(arguments: &Arguments) -> Result<()> {
         ([target], None) if arguments.alone => {
             let keep = arguments.grow.then(|| target.corpus());
             let current = arguments.folder.join(format!("{}.current", target.name));
-            engine::run(target, Orders { seed, time, current, keep })
+            engine::run(target, Orders { seed, time, inputs: arguments.inputs, current, keep })
         }
         (chosen, None) => {
-            let session = Session { time, seed, folder: arguments.folder.clone(), grow: arguments.grow };
+            let session = Session {
+                time,
+                inputs: arguments.inputs,
+                seed,
+                folder: arguments.folder.clone(),
+                grow: arguments.grow,
+            };
             match supervise::run(chosen, &session)? {
                 true => Ok(()),
                 false => bail!("promises were broken; how to see it again stands above"),

@@ -128,14 +128,12 @@ fn keywords(draw: &mut Draw<'_>, open: &mut Value) {
         }
     }
     if draw.sometimes(8) {
-        let depth = 1 << draw.below(12);
+        // A body may nest no deeper than a hundred.
         let mut tower = json!({"type": "object"});
-        for _ in 0..depth {
+        for _ in 0..1 << draw.below(7) {
             tower = json!({"type": "object", "properties": {"a": tower}});
         }
-        if depth < 100 {
-            open["properties"]["tower"] = tower;
-        }
+        open["properties"]["tower"] = tower;
     }
 }
 
