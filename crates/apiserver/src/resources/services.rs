@@ -5,7 +5,8 @@
 
 use super::cells::{self, AGE, NAME, NONE, column, or, wide};
 use super::fields::{
-    check_label_name, check_one_of, fill_absent, fill_zero, int, items, items_mut, keep, set, text, texts,
+    check_label_name, check_one_of, fill_absent, fill_zero, int, items, items_mut, keep, remove, set, text,
+    texts,
 };
 use super::{Column, Kind, NameRule, ORDINARY, PLAIN, Row, Rules, Traits, status_of};
 use crate::error::FieldError;
@@ -80,10 +81,10 @@ impl Rules for Services {
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         keep(new, old, "status");
+        let Some(spec) = new.get_mut("spec") else { return };
+        keep_node_ports(spec, &old["spec"]);
         // A writer that leaves the address out means the one that is there, as long as the type needs one.
-        if text(&new["spec"], "type") != "ExternalName"
-            && let Some(spec) = new.get_mut("spec")
-        {
+        if text(spec, "type") != "ExternalName" {
             for field in ["clusterIP", "clusterIPs"] {
                 if let Some(value) = old["spec"].get(field) {
                     fill_zero(spec, field, value.clone());
@@ -174,6 +175,31 @@ fn default_addresses(spec: &mut Value) {
     fill_absent(spec, "ipFamilies", json!([family]));
 }
 
+/// Whether its ports are ports of every node too.
+pub fn has_node_ports(spec: &Value) -> bool {
+    match text(spec, "type") {
+        "NodePort" => true,
+        "LoadBalancer" => spec["allocateLoadBalancerNodePorts"] != false,
+        _ => false,
+    }
+}
+
+/// A writer that leaves them out means those that are there; one that takes the type away means that they go.
+fn keep_node_ports(spec: &mut Value, old: &Value) {
+    let has = has_node_ports(spec);
+    let before = |port: &Value| {
+        let same = |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
+        items(old, "ports").iter().find(same).and_then(|other| int(other, "nodePort"))
+    };
+    for port in items_mut(spec, "ports") {
+        match (before(port), int(port, "nodePort").unwrap_or_default()) {
+            (Some(number), 0) if has => set(port, "nodePort", number),
+            (Some(number), said) if !has && said == number => remove(port, "nodePort"),
+            _ => {}
+        }
+    }
+}
+
 fn validate_ports(errors: &mut Vec<FieldError>, spec: &Value) {
     let ports = items(spec, "ports");
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
@@ -191,6 +217,11 @@ fn validate_ports(errors: &mut Vec<FieldError>, spec: &Value) {
         check_port_number(errors, &format!("{path}.port"), int(port, "port").unwrap_or_default());
         check_one_of(errors, &format!("{path}.protocol"), &port["protocol"], PROTOCOLS);
         check_port(errors, &port["targetPort"], &format!("{path}.targetPort"));
+        let may = matches!(text(spec, "type"), "NodePort" | "LoadBalancer");
+        if !may && int(port, "nodePort").unwrap_or_default() != 0 {
+            let why = format!("may not be used when `type` is '{}'", text(spec, "type"));
+            errors.push(FieldError::forbidden(format!("{path}.nodePort"), why));
+        }
         if !numbers.insert((text(port, "protocol"), int(port, "port"))) {
             let value = json!({"protocol": port["protocol"], "port": port["port"]});
             errors.push(FieldError::duplicate(path, value));
@@ -311,5 +342,25 @@ mod tests {
         new["spec"]["clusterIP"] = json!("10.0.0.2");
         let errors = Services.validate_update(&new, &old);
         assert_eq!(errors.first().map(|e| e.field.as_str()), Some("spec.clusterIPs[0]"));
+    }
+
+    #[test]
+    fn ports_of_nodes_stay_while_the_type_has_them() {
+        let old = json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30001}]}});
+        let check = |spec: Value, expected: Value| {
+            let mut new = defaulted(json!({"spec": spec}));
+            Services.prepare_update(&mut new, &old);
+            let numbers = items(&new["spec"], "ports").iter().map(|port| port["nodePort"].clone());
+            assert_eq!(numbers.collect::<Value>(), expected);
+        };
+        check(json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81}]}), json!([30001, null]));
+        check(json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30002}]}), json!([30002]));
+        check(json!({"ports": [{"port": 80, "nodePort": 30001}]}), json!([null]));
+        check(json!({"type": "ExternalName", "ports": [{"port": 80, "nodePort": 30001}]}), json!([null]));
+        check(json!({"ports": [{"port": 80, "nodePort": 30002}]}), json!([30002]));
+        let errors = Services
+            .validate_create(&defaulted(json!({"spec": {"ports": [{"port": 80, "nodePort": 30002}]}})));
+        let why = "may not be used when `type` is 'ClusterIP'";
+        assert_eq!(errors, [FieldError::forbidden("spec.ports[0].nodePort", why)]);
     }
 }

@@ -3,12 +3,14 @@
 //! A generated name that is taken is drawn again (2.1.9). A dry run does everything but the last step (2.5.1).
 
 use super::{Call, Written, metadata, same};
-use crate::addresses::{self, Claim};
+use crate::addresses;
 use crate::admission;
+use crate::claims::{self, Claim};
 use crate::custom::Custom;
 use crate::decode;
 use crate::encode;
 use crate::error::{ApiError, ResourceName};
+use crate::node_ports;
 use crate::options::WriteOptions;
 use crate::ownership;
 use crate::reply::Reply;
@@ -55,20 +57,16 @@ pub async fn new_object(call: &Call<'_>, new: New<'_>) -> Result<Written, ApiErr
         true => Some(call.server.addresses.lock().await),
         false => None,
     };
-    let mut claim = None;
-    let written = stored_object(call, new, &mut claim).await;
+    let mut claims = Vec::new();
+    let written = stored_object(call, new, &mut claims).await;
     // With 504 nobody knows whether the service is there.
     if written.as_ref().is_err_and(|error| error.code != 504) {
-        addresses::release(call.server, claim).await;
+        claims::release(call.server, claims).await;
     }
     written
 }
 
-async fn stored_object(
-    call: &Call<'_>,
-    new: New<'_>,
-    claim: &mut Option<Claim>,
-) -> Result<Written, ApiError> {
+async fn stored_object(call: &Call<'_>, new: New<'_>, claims: &mut Vec<Claim>) -> Result<Written, ApiError> {
     let New { mut object, record, mut warnings, dry_run } = new;
     let (server, kind) = (call.server, call.kind);
     if kind.custom().is_some_and(Custom::is_terminating) {
@@ -80,7 +78,8 @@ async fn stored_object(
     let generated = metadata::text(&object, "name").is_empty() && !base.is_empty();
     let admitted = admission::create(server, call.user, kind, &mut object).await?;
     if addresses::is_service(kind) {
-        *claim = addresses::assign(server, &mut object, dry_run).await?;
+        claims.extend(addresses::assign(server, &mut object, dry_run).await?);
+        node_ports::assign(server, &mut object, &Value::Null, claims, dry_run).await?;
     }
     let now = server.now();
     metadata::stamp(&mut object, kind, &chance::uuid(server.config.sources.chance), &seconds(now));

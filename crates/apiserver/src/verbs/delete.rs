@@ -6,6 +6,7 @@ use crate::accept::{self, Form, Shape};
 use crate::addresses;
 use crate::admission;
 use crate::cache::item::Item;
+use crate::claims;
 use crate::decode;
 use crate::deletion::DeleteOptions;
 use crate::encode;
@@ -79,10 +80,10 @@ pub async fn end(call: &Call<'_>, name: &str, options: &DeleteOptions) -> Result
                 if options.dry_run {
                     return Ok(Ended::Gone(last));
                 }
-                let claim = addresses::held(server, kind, &last).await;
+                let claims = addresses::held(server, kind, &last).await;
                 let result = server.store.delete(&key, revision).await;
                 if result.is_ok() {
-                    addresses::release(server, claim).await;
+                    claims::release(server, claims).await;
                 }
                 (result, Ended::Gone(last))
             }

@@ -8,9 +8,11 @@
 use super::{Call, WRITE_TRIES, Written, apply, create, ending, metadata, same};
 use crate::addresses;
 use crate::admission;
+use crate::claims::{self, Claim};
 use crate::decode;
 use crate::encode;
 use crate::error::{ApiError, FieldError};
+use crate::node_ports;
 use crate::options::WriteOptions;
 use crate::ownership;
 use crate::patch;
@@ -158,6 +160,11 @@ pub async fn rewrite(
         let managers = new["metadata"]["managedFields"].take();
         settle(call, write.part, &mut new, &old)?;
         record(call, write.record, &mut new, &old, managers);
+        let mut claims = Vec::new();
+        if write.part == Part::Main && addresses::is_service(kind) {
+            let assigned = node_ports::assign(server, &mut new, &old, &mut claims, write.dry_run).await;
+            given_back(call, assigned, &mut claims).await?;
+        }
         warnings.extend(kind.rules.warnings(&new, Some(&old)));
         if write.part == Part::Main {
             warnings.extend(admission::pod_security::warnings_of_change(server, kind, &new, &old).await?);
@@ -174,13 +181,38 @@ pub async fn rewrite(
             }
             return Ok(written);
         }
-        admission::quota::charge(server, kind, &written.object, Some(&old), write.dry_run).await?;
-        match commit(call, &mut written.object, revision).await? {
-            Committed::Done => return Ok(written),
-            Committed::Interfered => write.warnings = written.warnings,
+        let charged =
+            admission::quota::charge(server, kind, &written.object, Some(&old), write.dry_run).await;
+        given_back(call, charged, &mut claims).await?;
+        let lost = match addresses::is_service(kind) {
+            true => claims::held(server, node_ports::lost(&old, &written.object)).await,
+            false => Vec::new(),
+        };
+        let committed = commit(call, &mut written.object, revision).await;
+        match given_back(call, committed, &mut claims).await? {
+            Committed::Done => {
+                claims::release(server, lost).await;
+                return Ok(written);
+            }
+            Committed::Interfered => {
+                claims::release(server, claims).await;
+                write.warnings = written.warnings;
+            }
         }
     }
     Err(stale(call))
+}
+
+/// The outcome; with a refusal, what was claimed is free again. With 504 nobody knows whether it was written.
+async fn given_back<T>(
+    call: &Call<'_>,
+    outcome: Result<T, ApiError>,
+    claims: &mut Vec<Claim>,
+) -> Result<T, ApiError> {
+    if outcome.as_ref().is_err_and(|error| error.code != 504) {
+        claims::release(call.server, std::mem::take(claims)).await;
+    }
+    outcome
 }
 
 /// Writes who owns what, once the new object is what it will be.
@@ -207,10 +239,10 @@ async fn commit(call: &Call<'_>, object: &mut Value, revision: Revision) -> Resu
     let key = encode::key(kind, metadata::text(object, "namespace"), metadata::text(object, "name"));
     let result = match ending::is_over(kind, object) {
         true => {
-            let claim = addresses::held(server, kind, object).await;
+            let claims = addresses::held(server, kind, object).await;
             let result = server.store.delete(&key, revision).await;
             if result.is_ok() {
-                addresses::release(server, claim).await;
+                claims::release(server, claims).await;
             }
             result
         }

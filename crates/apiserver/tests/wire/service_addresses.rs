@@ -69,3 +69,42 @@ async fn an_address_is_free_again_with_the_end_of_its_service() {
     assert_eq!(one.call(&format!("DELETE {SERVICES}/b"), Value::Null).await.code, 200);
     assert_eq!(post(&other, "b", given).await.code, 201);
 }
+
+fn numbers(service: &Value) -> Vec<i64> {
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    ports.iter().map(|port| port["nodePort"].as_i64().unwrap_or_default()).collect()
+}
+
+#[tokio::test]
+async fn ports_of_nodes_are_given_once_and_kept_and_given_back() {
+    let [one, other] = pair().await;
+    let service = |name: &str, ports: Value| json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": ports}});
+    let create = async |harness: &Harness, name: &str, ports: Value| {
+        harness.call(&format!("POST {SERVICES}"), service(name, ports)).await
+    };
+    let both = json!([{"name": "t", "port": 53, "protocol": "TCP"}, {"name": "u", "port": 53, "protocol": "UDP"},
+        {"name": "w", "port": 80}]);
+    assert_eq!(numbers(&create(&one, "a", both).await.json), [30000, 30000, 30001]);
+    assert_eq!(numbers(&create(&other, "b", json!([{"port": 80}])).await.json), [30002]);
+    let refused = async |number: i64, why: &str| {
+        let answer = create(&other, "c", json!([{"port": 80, "nodePort": number}])).await;
+        let field = "Service \"c\" is invalid: spec.ports[0].nodePort: Invalid value";
+        assert_eq!((answer.code, answer.message()), (422, format!("{field}: {number}: {why}").as_str()));
+    };
+    refused(30001, "provided port is already allocated").await;
+    refused(80, "provided port is not in the valid range. The range of valid ports is 30000-32767").await;
+    // A writer that does not speak of them keeps them; a new port gets one, and another type gives them back.
+    let more = json!({"spec": {"ports": [{"name": "x", "port": 81}, {"name": "w", "port": 80}]}});
+    assert_eq!(numbers(&other.call(&format!("PATCH {SERVICES}/a"), more).await.json), [30003, 30001]);
+    assert_eq!(numbers(&create(&other, "c", json!([{"port": 80, "nodePort": 30000}])).await.json), [30000]);
+    let plain = json!({"spec": {"type": "ClusterIP"}});
+    assert_eq!(numbers(&one.call(&format!("PATCH {SERVICES}/a"), plain).await.json), [0, 0]);
+    let again = json!([{"port": 80, "nodePort": 30001}]);
+    assert_eq!(create(&other, "d", again.clone()).await.code, 201);
+    assert_eq!(other.call(&format!("DELETE {SERVICES}/d"), Value::Null).await.code, 200);
+    assert_eq!(create(&one, "d", again).await.code, 201);
+    // A service becomes one of that type.
+    assert_eq!(post(&one, "e", None).await.code, 201);
+    let reachable = json!({"spec": {"type": "NodePort"}});
+    assert_eq!(numbers(&other.call(&format!("PATCH {SERVICES}/e"), reachable).await.json), [30003]);
+}
