@@ -152,11 +152,13 @@ pub(crate) fn left_alone(
 
 /// Whether a condition of ours says something else than before.
 pub(crate) fn differ(old: Option<&DaemonSetStatus>, new: &DaemonSetStatus) -> bool {
-    let said = |status, type_| {
-        get(status, type_)
-            .map(|c: &DaemonSetCondition| (c.status.clone(), c.reason.clone(), c.message.clone()))
-    };
+    let said = |status, type_| get(status, type_).map(said);
     [PROGRESSING, AVAILABLE, DEGRADED].iter().any(|type_| said(old, type_) != said(Some(new), type_))
+}
+
+fn said(condition: &DaemonSetCondition) -> (&str, Option<&str>, Option<&str>) {
+    let DaemonSetCondition { status, reason, message, .. } = condition;
+    (status, reason.as_deref(), message.as_deref())
 }
 
 /// When time alone changes a condition: the next of these waits becomes too long, or the server's refusal.

@@ -8,12 +8,12 @@
 //! Kubernetes: `podsShouldBeOnNode`, `getPodsWithoutNode`.
 //! Differs: `Succeeded` pods wait like failed ones (BUG-7). A failed pod in its back-off occupies the node under surge
 //! too (BUG-1). The wait ends when it ends, not after its full length again (BUG-19). Old and new are told apart as in
-//! the rollout (RU-5), not by the hash alone. The one that stays is an available one, if there is any: upstream keeps the
+//! the rollout (RU-5), not by the hash alone. The one that stays is one that serves, if there is any: upstream keeps the
 //! oldest (BUG-17), and so ends daemons that serve, on all nodes at once, when a template changes twice during a surge, or is
 //! taken back together with `maxSurge`.
 
 use crate::backoff::{Backoff, Failure};
-use crate::placement::Placement;
+use crate::placement::{Placement, Reason};
 use crate::plan::{Cause, Doing, Event, Name};
 use crate::seats::{Phase, Seat, Sitter};
 use jiff::Timestamp;
@@ -69,7 +69,7 @@ pub(crate) fn decide(node: &str, seat: &Seat, question: Question<'_>) -> Duty {
     let mut visit = Visit { node, question, duty: Duty::default() };
     visit.duty.doing = match &seat.placement {
         None => visit.clear_strays(seat),
-        Some(Placement::Leave(reason)) => visit.clear(seat, &reason.to_string()),
+        Some(Placement::Leave(reason)) => visit.clear(seat, reason),
         Some(Placement::Stay(_)) => visit.tend(seat),
         Some(Placement::Run) if seat.sitters.is_empty() && seat.coming == 0 => Some(visit.create()),
         Some(Placement::Run) => visit.tend(seat),
@@ -91,7 +91,7 @@ impl Visit<'_> {
     }
 
     /// MG-6 C.
-    fn clear(&mut self, seat: &Seat, reason: &str) -> Option<Doing> {
+    fn clear(&mut self, seat: &Seat, reason: &Reason) -> Option<Doing> {
         let gone = seat.live().map(|pod| self.delete(pod, Cause::NotWanted(reason.to_string())));
         first(gone)
     }
@@ -168,10 +168,10 @@ impl Visit<'_> {
         }
     }
 
-    /// The one of some that stays: who serves, else the first.
+    /// The one of some that stays: the first that is available, or at least ready, or just the first.
     fn best<'p>(&self, running: &[&'p Sitter], is_one: fn(&Sitter) -> bool) -> Option<&'p Sitter> {
-        let some = || running.iter().copied().filter(|pod| is_one(pod));
-        some().find(|pod| pod.is_available(self.question.now)).or_else(|| some().next())
+        let some = running.iter().copied().filter(|pod| is_one(pod));
+        some.min_by_key(|pod| (!pod.is_available(self.question.now), !pod.ready))
     }
 
     /// An old pod that is not ready goes before its successor is available: it serves nobody, and may hold the port or the

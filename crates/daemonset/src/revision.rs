@@ -18,8 +18,10 @@ pub use meaning::same_meaning;
 
 use crate::claims::Claims;
 use crate::plan::{Action, Obsolete};
+use crate::seats::is_inherited;
 use crate::snapshot::{GENERATION_LABEL, Snapshot, Subject};
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::Pod;
 use objects::name::{SUBDOMAIN_MAX, safe_encode};
 use objects::owner;
 use objects::pod::{self, HASH_LABEL};
@@ -182,17 +184,12 @@ fn inherited_hash(subject: &Subject<'_>, claims: &Claims<'_>) -> Option<String> 
         return None;
     }
     let generation = subject.template_generation?.to_string();
-    let created =
-        |pod: &k8s_openapi::api::core::v1::Pod| pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
-    let ours = claims.pods.iter().filter(|pod| {
-        pod::label(pod, GENERATION_LABEL) == Some(&generation)
-            && created(pod).zip(subject.born).is_none_or(|(created, born)| created >= born)
-    });
-    let hashes: BTreeSet<&str> = ours.filter_map(|pod| pod::hash_label(pod)).collect();
-    match hashes.into_iter().collect::<Vec<_>>().as_slice() {
-        [hash] => Some((*hash).to_string()),
-        _ => None,
-    }
+    let is_current = |pod: &&&Pod| {
+        pod::label(pod, GENERATION_LABEL) == Some(&generation) && !is_inherited(pod, subject.born)
+    };
+    let mut hashes = claims.pods.iter().filter(is_current).filter_map(|pod| pod::hash_label(pod));
+    let first = hashes.next()?;
+    hashes.all(|hash| hash == first).then(|| first.to_string())
 }
 
 /// RV-1, RV-2.

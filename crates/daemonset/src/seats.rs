@@ -154,7 +154,8 @@ impl Seat {
 
     /// Since when something is waited for here, if it is: for a new pod to become available, or an old one to end.
     pub(crate) fn waits_since(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.live().any(|pod| pod.updated && pod.is_available(now)) {
+        let is_fine = |pod: &Sitter| pod.updated && pod.phase() != Phase::Ending && pod.is_available(now);
+        if self.speaker().is_some_and(is_fine) {
             return None;
         }
         let waited_for = |pod: &&Sitter| pod.phase() == Phase::Ending || !pod.is_available(now);
@@ -245,12 +246,16 @@ impl Versions {
         if pod::hash_label(pod).is_some_and(|hash| self.hashes.contains(hash)) {
             return true;
         }
-        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        let inherited = created.zip(self.born).is_some_and(|(created, born)| created < born);
-        !inherited
-            && self.generation.is_some()
+        self.generation.is_some()
             && pod::label(pod, GENERATION_LABEL) == self.generation.as_deref()
+            && !is_inherited(pod, self.born)
     }
+}
+
+/// Whether a pod is older than the DaemonSet, and so was made by a predecessor (TK-8).
+pub(crate) fn is_inherited(pod: &Pod, born: Option<Timestamp>) -> bool {
+    let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    created.zip(born).is_some_and(|(created, born)| created < born)
 }
 
 /// EL-33.

@@ -54,11 +54,8 @@ pub fn tolerations(spec: &PodSpec) -> Vec<Toleration> {
 }
 
 fn is_like(a: &Toleration, b: &Toleration) -> bool {
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    text(&a.key) == text(&b.key)
-        && text(&a.operator) == text(&b.operator)
-        && text(&a.value) == text(&b.value)
-        && text(&a.effect) == text(&b.effect)
+    let pairs = [(&a.key, &b.key), (&a.operator, &b.operator), (&a.value, &b.value), (&a.effect, &b.effect)];
+    pairs.iter().all(|(a, b)| a.as_deref().unwrap_or_default() == b.as_deref().unwrap_or_default())
 }
 
 /// A pod without its pin, to be stamped for each node.

@@ -75,9 +75,10 @@ fn any_node() -> impl Strategy<Value = Value> {
     let taints =
         prop::sample::select(vec![json!([]), json!([]), json!(["k:NoSchedule"]), json!(["k:NoExecute"])]);
     let disks = prop::sample::select(&["ssd", "ssd", "hdd"][..]);
-    (0..NODES.len(), taints, disks).prop_map(
-        |(node, taints, disk)| json!({"name": NODES[node], "labels": {"disk": disk}, "taints": taints}),
-    )
+    let ready = prop::sample::select(&["True", "True", "True", "Unknown"][..]);
+    (0..NODES.len(), taints, disks, ready).prop_map(|(node, taints, disk, ready)| {
+        json!({"name": NODES[node], "labels": {"disk": disk}, "taints": taints, "ready": ready})
+    })
 }
 
 fn any_pod() -> impl Strategy<Value = PodCase> {

@@ -30,6 +30,7 @@ proptest! {
         deletes_are_ours(&world, &plan);
         available_daemons_are_kept(&world, &plan);
         served_nodes_stay_served(&world, &plan);
+        progress_has_a_next_step(&plan);
         prop_assert_eq!(&plan, &world.plan(), "the same snapshot gives the same plan");
         prop_assert_eq!(&plan, &world.plan_reversed(), "the order of the lists plays no part");
     }
@@ -155,6 +156,21 @@ fn served_nodes_stay_served(world: &World, plan: &Plan) {
     }
 }
 
+/// OPP-1: who says that something is in progress does it, or knows when to look again.
+fn progress_has_a_next_step(plan: &Plan) {
+    let is_step = |action: &Action| !matches!(action, Action::WriteStatus(_));
+    if plan.actions.iter().any(is_step) || plan.wake_at.is_some() || plan.more {
+        return;
+    }
+    assert_ne!(condition(plan, "Progressing"), "True", "it will never end: {plan}");
+}
+
+/// The status of a condition.
+fn condition<'p>(plan: &'p Plan, type_: &str) -> &'p str {
+    let mut conditions = plan.status.conditions.iter().flatten();
+    conditions.find(|condition| condition.type_ == type_).map(|found| &*found.status).unwrap_or_default()
+}
+
 fn wanted(plan: &Plan) -> Vec<&str> {
     plan.nodes.iter().filter(|(_, v)| v.placement.runs()).map(|(node, _)| &**node).collect()
 }
@@ -217,6 +233,8 @@ fn at_rest(world: &World, plan: &Plan) {
         assert_eq!(status.updated_number_scheduled, Some(status.desired_number_scheduled), "{plan}");
     }
     assert_eq!(plan.problems, Vec::<String>::new());
+    let conditions = ["Progressing", "Available", "Degraded"].map(|type_| condition(plan, type_));
+    assert_eq!(conditions, ["False", "True", "False"], "OPP-1 {plan}");
 }
 
 trait Facts {
