@@ -30,20 +30,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fuzz", &["apiserver", "agent", "store", "structural", "objects"]),
     // Outside: they see the binary and kubectl, never a crate.
     ("e2e", &[]),
+    ("load", &[]),
     ("xtask", &[]),
 ];
 
 /// A library, and the only crates of ours that may use it.
 const ROOMS: &[(&str, &[&str])] = &[
     ("clap", &["everynode", "xtask", "e2e", "sim", "fuzz"]),
-    ("anyhow", &["everynode", "xtask", "e2e", "sim", "fuzz"]),
+    ("anyhow", &["everynode", "xtask", "e2e", "load", "sim", "fuzz"]),
     ("rusqlite", &["store"]),
     ("tonic", &["agent", "store"]),
     ("prost", &["agent", "store"]),
-    ("kube", &["controllers", "agent", "bench", "everynode", "sim"]),
-    ("tokio", &["store", "apiserver", "controllers", "agent", "bench", "everynode", "sim", "fuzz"]),
+    ("kube", &["controllers", "agent", "bench", "everynode", "load", "sim"]),
+    ("tokio", &["store", "apiserver", "controllers", "agent", "bench", "everynode", "load", "sim", "fuzz"]),
     ("tracing", &["store", "apiserver", "controllers", "agent", "bench", "everynode"]),
-    ("rustls", &["apiserver", "agent", "everynode"]),
+    ("rustls", &["apiserver", "agent", "everynode", "load"]),
     ("json-patch", &["apiserver"]),
     ("tracing-subscriber", &["everynode"]),
 ];

@@ -3,6 +3,7 @@
 //! docs/performance.md quotes it and says how to read it. Everything is seen from outside, through kubectl and /proc.
 
 mod clock;
+mod load;
 mod processes;
 mod real;
 mod server;
@@ -38,6 +39,7 @@ fn main() -> Result<()> {
     print(server::measure(&kubectl)?);
     print(real::measure(&kubectl)?);
     print(thousand::measure(&kubectl)?);
+    print(load::measure(&kubectl)?);
     Ok(())
 }
 
