@@ -4,13 +4,13 @@
 //! no `resourceVersion`, because the revision is known only after the write. Sending is three pieces:
 //! the prefix, `"resourceVersion":"N"`, the rest. The length of the prefix follows from the kind alone.
 
+pub mod parts;
+
 use crate::custom::{Custom, Sending};
 use crate::resources::Kind;
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use std::fmt;
 use store::Revision;
 
 /// Where all objects lie.
@@ -135,17 +135,15 @@ fn put_revision(out: &mut BytesMut, revision: Revision) {
     out.put_u8(b'"');
 }
 
-/// Appends the object's `PartialObjectMetadata`. Metadata is cut out as text, not built anew.
-pub fn send_metadata(out: &mut BytesMut, value: &[u8], revision: Revision) {
-    #[derive(serde::Deserialize)]
-    struct Cut<'a> {
-        #[serde(borrow)]
-        metadata: &'a RawValue,
-    }
+/// Appends the object's `PartialObjectMetadata`. Metadata is cut out as text, not built anew; what follows it is not read.
+pub fn send_metadata(out: &mut BytesMut, kind: &Kind, value: &[u8], revision: Revision) {
     out.put_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{");
     put_revision(out, revision);
-    let metadata = serde_json::from_slice::<Cut>(value).map(|cut| cut.metadata.get()).unwrap_or("{}");
-    let rest = metadata.trim_start().strip_prefix('{').unwrap_or("}");
+    // The head ends with the brace that begins the metadata.
+    let from_metadata = value.get(head_length(kind) - 1..).unwrap_or_default();
+    let mut metadata = serde_json::Deserializer::from_slice(from_metadata).into_iter::<&RawValue>();
+    let metadata = metadata.next().and_then(Result::ok).map_or("{}", RawValue::get);
+    let rest = metadata.strip_prefix('{').unwrap_or("}");
     if !rest.starts_with('}') {
         out.put_u8(b',');
     }
@@ -160,52 +158,10 @@ pub fn value(stored: &[u8], revision: Revision) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-/// A stored object as a value, without revision and `managedFields`: these are half of many objects, and a reader who only
-/// wants to know what the object is need not wait for them.
+/// A stored object as a value, without revision and `managedFields`: a reader who only wants to know what the object is need
+/// not wait for these.
 pub fn plain(stored: &[u8]) -> serde_json::Result<Value> {
-    let mut reader = serde_json::Deserializer::from_slice(stored);
-    let value = Part::Object.deserialize(&mut reader)?;
-    reader.end()?;
-    Ok(value)
-}
-
-/// What [`plain`] reads.
-#[derive(Clone, Copy)]
-enum Part {
-    Object,
-    Metadata,
-}
-
-impl<'de> DeserializeSeed<'de> for Part {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
-        reader.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Part {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        let mut read = Map::new();
-        while let Some(name) = fields.next_key::<String>()? {
-            let value = match (self, name.as_str()) {
-                (Self::Metadata, "managedFields") => {
-                    fields.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                (Self::Object, "metadata") => fields.next_value_seed(Self::Metadata)?,
-                _ => fields.next_value()?,
-            };
-            read.insert(name, value);
-        }
-        Ok(Value::Object(read))
-    }
+    parts::read(stored, &parts::PLAIN)
 }
 
 /// Writes the revision into an object that is about to be sent.
@@ -251,22 +207,11 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_object_is_the_object_without_its_managed_fields() {
-        let kind = find("", "v1", "configmaps").unwrap();
-        let mut object = json!({"kind": "ConfigMap", "apiVersion": "v1", "data": {"managedFields": "mine"},
-            "metadata": {"name": "x", "labels": {"a": "b"}, "managedFields": [{"manager": "m"}]}});
-        let stored = stored(kind, &object);
-        object["metadata"].as_object_mut().unwrap().remove("managedFields");
-        assert_eq!(plain(&stored).unwrap(), object);
-        assert!(plain(b"[]").is_err() && plain(b"{}x").is_err());
-    }
-
-    #[test]
     fn metadata_is_cut_out_with_its_revision() {
         let kind = find("", "v1", "configmaps").unwrap();
         let bytes = stored(kind, &json!({"metadata": {"name": "x"}, "data": {"a": "b"}}));
         let mut out = BytesMut::new();
-        send_metadata(&mut out, &bytes, 7);
+        send_metadata(&mut out, kind, &bytes, 7);
         let expected = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
             "metadata": {"name": "x", "resourceVersion": "7"}});
         assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);

@@ -90,8 +90,12 @@ fn of_spec(spec: &Value) -> BTreeSet<Link> {
     let pulls = spec["imagePullSecrets"].as_array().into_iter().flatten();
     pulls.for_each(|secret| add(&mut found, To::Secret, &secret["name"]));
     add(&mut found, To::ServiceAccount, &spec["serviceAccountName"]);
-    for list in ["volumes", "initContainers", "containers", "ephemeralContainers"] {
-        below(&spec[list], &mut found);
+    below(&spec["volumes"], &mut found);
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        for container in spec[list].as_array().into_iter().flatten() {
+            below(&container["env"], &mut found);
+            below(&container["envFrom"], &mut found);
+        }
     }
     found
 }

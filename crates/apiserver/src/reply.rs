@@ -4,6 +4,8 @@
 //! decodes, because its cells are computed. Everything here is dull: no decision but the form that
 //! [`crate::accept`] has chosen.
 
+pub mod pieces;
+
 use crate::accept::{Form, Include};
 use crate::cache::item::Item;
 use crate::encode;
@@ -98,9 +100,11 @@ pub fn object(code: u16, kind: &Kind, object: &Value, form: Form) -> Reply {
         Form::Object => json_value(code, object),
         Form::Metadata => json_value(code, &metadata_of(object)),
         Form::Table(include) => {
-            let row = row(kind, object, &included(object, include).to_string());
-            let head = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-            json_bytes(code, table(kind, &head, [row].iter(), true, b"\n"))
+            let mut row = BytesMut::new();
+            begin_row(&mut row, kind, object);
+            row.put_slice(format!("{}}}", included(object, include)).as_bytes());
+            let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+            json_bytes(code, table_of(&row, &metadata, &definitions(kind), LIST_END))
         }
     }
 }
@@ -136,7 +140,7 @@ impl Page {
     }
 }
 
-/// A list of objects from the cache.
+/// A list of objects from the cache, at once.
 pub fn list<'a>(
     kind: &Kind,
     page: &Page,
@@ -144,29 +148,38 @@ pub fn list<'a>(
     form: Form,
 ) -> Bytes {
     let mut out = BytesMut::with_capacity(items.len() * 1024 + 256);
-    let (list_kind, version) = match form {
-        Form::Table(include) => {
-            let rows = items.map(|item| row_of(kind, item, item.revision, include));
-            return table(kind, &page.metadata(), rows, true, b"\n");
-        }
-        Form::Object => (list_kind(kind), encode::api_version(kind.group, kind.version)),
-        Form::Metadata => ("PartialObjectMetadataList".to_string(), "meta.k8s.io/v1".to_string()),
-    };
-    let metadata = page.metadata();
-    out.put_slice(
-        format!(
-            "{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":["
-        )
-        .as_bytes(),
-    );
+    out.put_slice(list_head(kind, page, form).as_bytes());
     for (index, item) in items.enumerate() {
         if index > 0 {
             out.put_u8(b',');
         }
-        append(&mut out, kind, item, item.revision, form, true);
+        append_item(&mut out, kind, item, form);
     }
-    out.put_slice(b"]}\n");
+    out.put_slice(LIST_END);
     out.freeze()
+}
+
+/// What stands before the first item of a list.
+fn list_head(kind: &Kind, page: &Page, form: Form) -> String {
+    let metadata = page.metadata();
+    let (list_kind, version) = match form {
+        Form::Table(_) => return table_head(&metadata, &definitions(kind)),
+        Form::Object => (list_kind(kind), encode::api_version(kind.group, kind.version)),
+        Form::Metadata => ("PartialObjectMetadataList".to_string(), "meta.k8s.io/v1".to_string()),
+    };
+    format!("{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":[")
+}
+
+/// What stands behind the last item of a list, or the last row of a Table.
+const LIST_END: &[u8] = b"]}\n";
+
+/// One item of a list, or one row of a Table.
+fn append_item(out: &mut BytesMut, kind: &Kind, item: &Item, form: Form) {
+    match form {
+        Form::Object => encode::send(out, kind, &item.value, item.revision),
+        Form::Metadata => encode::send_metadata(out, kind, &item.value, item.revision),
+        Form::Table(include) => append_row(out, kind, item, item.revision, include),
+    }
 }
 
 /// Kind of lists: `PodList`, or what a definition says.
@@ -178,11 +191,13 @@ fn list_kind(kind: &Kind) -> String {
 pub fn append(out: &mut BytesMut, kind: &Kind, item: &Item, revision: Revision, form: Form, columns: bool) {
     match form {
         Form::Object => encode::send(out, kind, &item.value, revision),
-        Form::Metadata => encode::send_metadata(out, &item.value, revision),
+        Form::Metadata => encode::send_metadata(out, kind, &item.value, revision),
         Form::Table(include) => {
-            let head = json!({"resourceVersion": revision.to_string()});
-            let row = row_of(kind, item, revision, include);
-            out.put_slice(&table(kind, &head, [row].iter(), columns, b""));
+            let definitions = if columns { definitions(kind) } else { Value::Null };
+            let metadata = json!({"resourceVersion": revision.to_string()});
+            out.put_slice(table_head(&metadata, &definitions).as_bytes());
+            append_row(out, kind, item, revision, include);
+            out.put_slice(b"]}");
         }
     }
 }
@@ -199,42 +214,29 @@ pub fn bookmark_table(kind: &Kind, metadata: &Value, columns: bool) -> Bytes {
         json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
     let row = json!({"cells": cells, "object": object}).to_string();
     let head = json!({"resourceVersion": metadata["resourceVersion"]});
-    table(kind, &head, [row].iter(), columns, b"")
+    let definitions = if columns { definitions(kind) } else { Value::Null };
+    table_of(row.as_bytes(), &head, &definitions, b"]}")
 }
 
-fn table(
-    kind: &Kind,
-    metadata: &Value,
-    rows: impl Iterator<Item = impl AsRef<str>>,
-    columns: bool,
-    end: &[u8],
-) -> Bytes {
-    let definitions = if columns { definitions(kind) } else { Value::Null };
-    let mut out = BytesMut::with_capacity(4096);
-    out.put_slice(
-        format!(
-            "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{metadata},\"columnDefinitions\":{definitions},\"rows\":["
-        )
-        .as_bytes(),
-    );
-    for (index, row) in rows.enumerate() {
-        if index > 0 {
-            out.put_u8(b',');
-        }
-        out.put_slice(row.as_ref().as_bytes());
-    }
-    out.put_slice(b"]}");
-    out.put_slice(end);
-    out.freeze()
+/// A Table of one row.
+fn table_of(row: &[u8], metadata: &Value, definitions: &Value, end: &[u8]) -> Bytes {
+    [table_head(metadata, definitions).as_bytes(), row, end].concat().into()
+}
+
+fn table_head(metadata: &Value, definitions: &Value) -> String {
+    format!(
+        "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{metadata},\"columnDefinitions\":{definitions},\"rows\":["
+    )
 }
 
 fn definitions(kind: &Kind) -> Value {
     kind.rules.column_definitions().into()
 }
 
-fn row_of(kind: &Kind, item: &Item, revision: Revision, include: Include) -> String {
+/// The row of an object from the cache. Of the object only what its cells show is decoded; what it carries is copied.
+fn append_row(out: &mut BytesMut, kind: &Kind, item: &Item, revision: Revision, include: Include) {
     let object = match kind.custom() {
-        None => encode::plain(&item.value).unwrap_or_default(),
+        None => encode::parts::read(&item.value, kind.rules.shown()).unwrap_or_default(),
         // Its columns may show any field.
         Some(custom) => {
             let mut object = item.object().unwrap_or_default();
@@ -242,22 +244,30 @@ fn row_of(kind: &Kind, item: &Item, revision: Revision, include: Include) -> Str
             object
         }
     };
-    let mut carried = BytesMut::new();
+    begin_row(out, kind, &object);
     match include {
-        Include::None => carried.put_slice(b"null"),
-        Include::Metadata => encode::send_metadata(&mut carried, &item.value, revision),
-        Include::Object => encode::send(&mut carried, kind, &item.value, revision),
+        Include::None => out.put_slice(b"null"),
+        Include::Metadata => encode::send_metadata(out, kind, &item.value, revision),
+        Include::Object => encode::send(out, kind, &item.value, revision),
     }
-    row(kind, &object, &String::from_utf8_lossy(&carried))
+    out.put_u8(b'}');
 }
 
-fn row(kind: &Kind, object: &Value, carried: &str) -> String {
+/// A row up to what it carries.
+fn begin_row(out: &mut BytesMut, kind: &Kind, object: &Value) {
     let row = kind.rules.row(object, jiff::Timestamp::now());
-    let conditions = match row.conditions.is_empty() {
-        true => String::new(),
-        false => format!("\"conditions\":{},", Value::Array(row.conditions)),
-    };
-    format!("{{\"cells\":{},{conditions}\"object\":{carried}}}", Value::Array(row.cells))
+    out.put_slice(b"{\"cells\":");
+    put_json(out, &row.cells);
+    if !row.conditions.is_empty() {
+        out.put_slice(b",\"conditions\":");
+        put_json(out, &row.conditions);
+    }
+    out.put_slice(b",\"object\":");
+}
+
+fn put_json(out: &mut BytesMut, values: &[Value]) {
+    // Writing a JSON value to memory cannot fail.
+    let _ = serde_json::to_writer(out.writer(), values);
 }
 
 fn included(object: &Value, include: Include) -> Value {

@@ -106,7 +106,7 @@ impl Collection {
         let now = Instant::now();
         let mut state = self.write();
         // A collection that was made later has seen the first ones already.
-        let seen = state.revision;
+        let (seen, mut told) = (state.revision, false);
         for (key, revision, item) in changes.into_iter().filter(|(_, revision, _)| *revision > seen) {
             let item = item.map(|item| Arc::new(item.after(state.items.get(&key).map(Arc::as_ref))));
             let previous = match &item {
@@ -120,7 +120,10 @@ impl Collection {
             let event = Arc::new(Event::new(revision, item, previous));
             state.tell_narrow(&event);
             state.ring.push(event, now);
-            state.broad.values().for_each(|notify| notify.notify_one());
+            // Once for all changes of a batch: whoever wakes waits for the lock, and takes them together.
+            if !std::mem::replace(&mut told, true) {
+                state.broad.values().for_each(|notify| notify.notify_one());
+            }
         }
         state.revision = up_to.max(seen);
     }

@@ -50,7 +50,7 @@ impl Item {
     ) -> Result<Self, serde_json::Error> {
         // What is of another version is stored anew below, and so is needed whole.
         let mut object: Value = match kind.custom() {
-            None => encode::plain(&value)?,
+            None => encode::parts::read(&value, kind.rules.indexed())?,
             Some(_) => serde_json::from_slice(&value)?,
         };
         let (mut paths, mut value) = (kind.rules.selectable_fields(), value);

@@ -33,6 +33,7 @@ pub mod serviceaccounts;
 pub mod services;
 
 use crate::custom::Custom;
+use crate::encode::parts::{self, Parts};
 use crate::error::FieldError;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -341,12 +342,26 @@ pub trait Rules: Sync + Send {
         String::new()
     }
 
+    /// What of an object is read when it enters the cache: of its metadata what the cache keeps, and what [`Rules::field`]
+    /// looks at.
+    fn indexed(&self) -> &'static Parts {
+        match self.selectable_fields().is_empty() {
+            true => &Parts::Only(&[("metadata", parts::KEPT)]),
+            false => &Parts::AllBut(&[("metadata", parts::KEPT)]),
+        }
+    }
+
     /// Columns of the Table.
     fn columns(&self) -> &'static [Column];
 
     /// The same as the Table has them.
     fn column_definitions(&self) -> Vec<Value> {
         self.columns().iter().map(column_definition).collect()
+    }
+
+    /// What of an object [`Rules::row`] reads. A kind of which there are many names its fields: the rest is not decoded.
+    fn shown(&self) -> &'static Parts {
+        &parts::PLAIN
     }
 
     /// The cells of one object. `now` is for ages.

@@ -6,6 +6,7 @@
 use super::cells::{self, AGE, NAME, NONE, UNKNOWN, column, or, wide};
 use super::fields::{entries, flag, items, keep, text, texts};
 use super::{Column, Kind, ORDINARY, Row, Rules, Subresource, status_of};
+use crate::encode::parts::{self, Parts, Parts::All, Parts::Only};
 use crate::error::FieldError;
 use crate::resources::labels::{check_key, check_value};
 use crate::resources::pod_template::amounts;
@@ -84,6 +85,10 @@ impl Rules for Nodes {
 
     fn field(&self, object: &Value, _path: &str) -> String {
         flag(&object["spec"], "unschedulable").to_string()
+    }
+
+    fn indexed(&self) -> &'static Parts {
+        &Only(&[("metadata", parts::KEPT), ("spec", Only(&[("unschedulable", All)]))])
     }
 
     fn columns(&self) -> &'static [Column] {

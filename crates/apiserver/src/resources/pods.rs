@@ -18,6 +18,7 @@ use super::pod_template::defaults::default_pod;
 use super::pod_template::dns::check_ip;
 use super::pod_template::{self, Place, Subject};
 use super::{Column, Kind, ORDINARY, PLAIN, Row, Rules, Subresource, Traits, status_of};
+use crate::encode::parts::{self, Parts, Parts::All, Parts::Only};
 use crate::error::FieldError;
 use crate::verbs::same::same;
 use jiff::Timestamp;
@@ -152,8 +153,32 @@ impl Rules for Pods {
         }
     }
 
+    /// Of the containers, what they may refer to ([`crate::graph`]).
+    fn indexed(&self) -> &'static Parts {
+        const REFERRING: Parts = Only(&[("env", All), ("envFrom", All)]);
+        const SPEC: Parts = Only(&[
+            ("nodeName", All),
+            ("restartPolicy", All),
+            ("schedulerName", All),
+            ("serviceAccountName", All),
+            ("hostNetwork", All),
+            ("imagePullSecrets", All),
+            ("volumes", All),
+            ("initContainers", REFERRING),
+            ("containers", REFERRING),
+            ("ephemeralContainers", REFERRING),
+        ]);
+        const STATUS: Parts =
+            Only(&[("phase", All), ("podIP", All), ("podIPs", All), ("nominatedNodeName", All)]);
+        &Only(&[("metadata", parts::KEPT), ("spec", SPEC), ("status", STATUS)])
+    }
+
     fn columns(&self) -> &'static [Column] {
         columns::COLUMNS
+    }
+
+    fn shown(&self) -> &'static Parts {
+        &columns::SHOWN
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Row {

@@ -8,6 +8,7 @@ use super::cells::{self, AGE, NAME, column};
 use super::configmaps::{DATA_MAX, check_frozen, check_key, decoded_size};
 use super::fields::{check_immutable, entries, fill_zero, inner_or_new, remove, text};
 use super::{Column, Kind, ORDINARY, Row, Rules};
+use crate::encode::parts::{self, Parts};
 use crate::error::FieldError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -59,6 +60,10 @@ impl Rules for Secrets {
 
     fn field(&self, object: &Value, _path: &str) -> String {
         text(object, "type").to_string()
+    }
+
+    fn indexed(&self) -> &'static Parts {
+        &Parts::Only(&[("metadata", parts::KEPT), ("type", Parts::All)])
     }
 
     fn columns(&self) -> &'static [Column] {

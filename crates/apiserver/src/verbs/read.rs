@@ -10,7 +10,8 @@ use crate::encode;
 use crate::error::ApiError;
 use crate::limits;
 use crate::options::{At, ListOptions, Resume};
-use crate::reply::{self, Page, Reply};
+use crate::reply::{self, Page, Reply, pieces};
+use crate::resources::KindRef;
 use crate::watch;
 use serde_json::json;
 use std::sync::Arc;
@@ -41,11 +42,11 @@ pub async fn list(call: &Call<'_>) -> Result<Reply, ApiError> {
         _ => snapshot(call, &collection, &filter, options.at).await?,
     };
     let after = options.resume.as_ref().map(|resume| resume.after.as_str());
-    let first = after.map_or(0, |after| snapshot.items.partition_point(|item| item.key.as_ref() <= after));
-    let left = snapshot.items.get(first..).unwrap_or_default();
-    let size = if options.limit == 0 { left.len() } else { options.limit.min(left.len()) };
-    let items = left.get(..size).unwrap_or_default();
-    let remaining = left.len() - items.len();
+    let mut items = snapshot.items;
+    items.drain(..after.map_or(0, |after| items.partition_point(|item| item.key.as_ref() <= after)));
+    let size = if options.limit == 0 { items.len() } else { options.limit.min(items.len()) };
+    let remaining = items.len() - size;
+    items.truncate(size);
     let resume = items
         .last()
         .filter(|_| remaining > 0)
@@ -55,7 +56,7 @@ pub async fn list(call: &Call<'_>) -> Result<Reply, ApiError> {
         remaining: resume.is_some().then_some(remaining).filter(|_| !filter.selects()),
         resume: resume.unwrap_or_default(),
     };
-    Ok(reply::json_bytes(200, reply::list(call.kind, &page, items.iter().map(Arc::as_ref), form)))
+    Ok(pieces::list(kind(call, &collection), &page, items, form))
 }
 
 /// A stream of events.
@@ -64,8 +65,8 @@ pub async fn watch(call: &Call<'_>) -> Result<Reply, ApiError> {
     let options = ListOptions::parse(&call.request.query, true)?;
     let filter = filter(call, &options)?;
     let collection = collection(call)?;
-    let (server, target) = (call.server, call.target);
-    let kind = server.cache.find(&target.group, &target.version, &target.plural);
+    let server = call.server;
+    let kind = kind(call, &collection);
     server.consistent().await?;
     let start = watch::start(&options);
     if let (watch::Start::Streamed, Some(revision)) = (start, options.revision)
@@ -75,7 +76,7 @@ pub async fn watch(call: &Call<'_>) -> Result<Reply, ApiError> {
     }
     let permit = server.watches.clone().try_acquire_owned().map_err(|_| limits::too_many())?;
     Ok(watch::answer(watch::Watcher {
-        kind: kind.unwrap_or_else(|| collection.kind.clone()),
+        kind,
         collection,
         filter,
         form,
@@ -119,6 +120,13 @@ pub fn filter(call: &Call<'_>, options: &ListOptions) -> Result<Filter, ApiError
 /// The collection of the call's kind.
 pub fn collection(call: &Call<'_>) -> Result<Arc<Collection>, ApiError> {
     call.server.cache.of(call.kind).ok_or_else(ApiError::no_such_path)
+}
+
+/// The call's kind, in the version that is asked for, to hold on to.
+fn kind(call: &Call<'_>, collection: &Collection) -> KindRef {
+    let target = call.target;
+    let found = call.server.cache.find(&target.group, &target.version, &target.plural);
+    found.unwrap_or_else(|| collection.kind.clone())
 }
 
 async fn snapshot(

@@ -1,6 +1,7 @@
 //! Pod rules against AP-40…AP-45: each case is a spec and its whole list of errors. Two properties hold for any JSON.
 
 use super::*;
+use crate::encode::parts;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -722,4 +723,20 @@ fn exercise(kind: &crate::resources::Kind, new: &Value, old: &Value) {
     }
     let row = rules.row(new, jiff::Timestamp::UNIX_EPOCH);
     assert_eq!(row.cells.len(), rules.columns().len(), "{}", kind.kind);
+    check_parts(kind, &object);
+}
+
+/// What is not decoded is not looked at: neither for a row, nor for what the cache keeps.
+fn check_parts(kind: &crate::resources::Kind, object: &Value) {
+    let (rules, text) = (&kind.rules, object.to_string());
+    // Whatever is no object is not stored.
+    let Ok(shown) = parts::read(text.as_bytes(), rules.shown()) else { return };
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    assert_eq!(rules.row(&shown, now), rules.row(object, now), "{}: {text}", kind.kind);
+    let indexed = parts::read(text.as_bytes(), rules.indexed()).unwrap();
+    for field in rules.selectable_fields() {
+        assert_eq!(rules.field(&indexed, field), rules.field(object, field), "{} {field}: {text}", kind.kind);
+    }
+    let links = |object: &Value| crate::graph::links(kind, object);
+    assert_eq!(links(&indexed), links(object), "{}: {text}", kind.kind);
 }

@@ -3,6 +3,7 @@
 //! The first init container that is not done decides; then the first regular container with a problem; a pod that is
 //! being deleted is Terminating whatever its containers do. Kubernetes: `printers/internalversion.printPod`.
 
+use crate::encode::parts::Parts::{self, All, Only};
 use crate::resources::cells::{self, AGE, NAME, NONE, column, or, seconds_between, wide};
 use crate::resources::fields::{flag, int, items, text};
 use crate::resources::{Column, Row};
@@ -21,6 +22,42 @@ pub const COLUMNS: &[Column] = &[
     wide("Nominated Node", "The node that is being made free for the pod."),
     wide("Readiness Gates", "How many of the pod's own readiness conditions are true."),
 ];
+
+/// What of a pod its row shows.
+pub const SHOWN: Parts = Only(&[
+    ("metadata", Only(&[("name", All), ("creationTimestamp", All), ("deletionTimestamp", All)])),
+    (
+        "spec",
+        Only(&[
+            // Only how many there are.
+            ("containers", Only(&[])),
+            ("initContainers", Only(&[("name", All), ("restartPolicy", All)])),
+            ("nodeName", All),
+            ("readinessGates", All),
+        ]),
+    ),
+    (
+        "status",
+        Only(&[
+            ("phase", All),
+            ("reason", All),
+            ("podIPs", All),
+            ("nominatedNodeName", All),
+            ("conditions", Only(&[("type", All), ("status", All), ("reason", All)])),
+            ("initContainerStatuses", STATUSES),
+            ("containerStatuses", STATUSES),
+        ]),
+    ),
+]);
+
+const STATUSES: Parts = Only(&[
+    ("name", All),
+    ("ready", All),
+    ("started", All),
+    ("restartCount", All),
+    ("state", All),
+    ("lastState", All),
+]);
 
 /// The row of one pod.
 pub fn row(pod: &Value, now: Timestamp) -> Row {

@@ -10,6 +10,14 @@ fn pod() -> Value {
     pod
 }
 
+/// The row, which is the same when nothing else of the pod is decoded.
+fn printed(pod: &Value, now: Timestamp) -> Row {
+    let shown = crate::encode::parts::read(pod.to_string().as_bytes(), Pods.shown()).unwrap();
+    let row = Pods.row(pod, now);
+    assert_eq!(Pods.row(&shown, now), row, "{pod}");
+    row
+}
+
 fn fields(errors: &[FieldError]) -> Vec<&str> {
     errors.iter().map(|e| e.field.as_str()).collect()
 }
@@ -149,7 +157,7 @@ fn every_sample_prints_as_on_a_real_cluster() {
     // Wire 5.2.9.
     let check = |spec: Value, status: Value, expected: [&str; 3]| {
         let pod = json!({"metadata": {"name": "p"}, "spec": spec, "status": status});
-        let cells = Pods.row(&pod, "2026-01-01T00:10:00Z".parse().unwrap()).cells;
+        let cells = printed(&pod, "2026-01-01T00:10:00Z".parse().unwrap()).cells;
         assert_eq!(Value::from(cells[1..4].to_vec()), json!(expected), "{pod}");
     };
     let two = json!({"containers": [{"name": "a"}, {"name": "b"}]});
@@ -213,7 +221,7 @@ fn a_deleted_pod_is_terminating_whatever_it_does() {
         let pod = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"containers": [{"name": "a"}]},
             "status": {"phase": "Running", "reason": reason, "containerStatuses":
                 [{"name": "a", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}});
-        assert_eq!(Pods.row(&pod, Timestamp::UNIX_EPOCH).cells[2], expected);
+        assert_eq!(printed(&pod, Timestamp::UNIX_EPOCH).cells[2], expected);
     };
     check("", "Terminating");
     check("NodeLost", "Unknown");
@@ -225,12 +233,12 @@ fn wide_columns_and_row_conditions() {
         "readinessGates": [{"conditionType": "a.b/c"}, {"conditionType": "a.b/d"}]},
         "status": {"phase": "Succeeded", "podIP": "10.0.0.9", "podIPs": [{"ip": "10.0.0.1"}],
             "conditions": [{"type": "a.b/c", "status": "True"}]}});
-    let row = Pods.row(&pod, Timestamp::UNIX_EPOCH);
+    let row = printed(&pod, Timestamp::UNIX_EPOCH);
     assert_eq!(Value::from(row.cells[5..].to_vec()), json!(["10.0.0.1", "n1", "<none>", "1/2"]));
     let expected = json!({"type": "Completed", "status": "True", "reason": "Succeeded",
         "message": "The pod has completed successfully."});
     assert_eq!(row.conditions, [expected]);
-    let row = Pods.row(&json!({}), Timestamp::UNIX_EPOCH);
+    let row = printed(&json!({}), Timestamp::UNIX_EPOCH);
     assert_eq!(
         Value::from(row.cells),
         json!(["", "0/0", "", "0", "<unknown>", "<none>", "<none>", "<none>", "<none>"])
