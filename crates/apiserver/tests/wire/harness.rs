@@ -169,6 +169,12 @@ impl Lines {
         }
     }
 
+    /// Lets what comes next pass unread.
+    pub async fn skip(&mut self) {
+        let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.expect("a line comes in time");
+        assert!(frame.is_some_and(|frame| frame.is_ok()));
+    }
+
     /// `ADDED name`, for short.
     pub async fn brief(&mut self) -> String {
         let event = self.next().await.expect("the watch goes on");

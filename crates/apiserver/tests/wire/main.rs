@@ -6,6 +6,7 @@ mod apply;
 mod audited;
 mod authority;
 mod bad_input;
+mod costs;
 mod crowded;
 mod daemon_sets;
 mod defined;
