@@ -10,6 +10,7 @@ use std::process::ExitCode;
 mod bench;
 mod crash;
 mod fuzz;
+mod image;
 mod packages;
 mod program;
 mod rules;
@@ -62,6 +63,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build a static release and write its container image into a file.
+    Image {
+        /// Where.
+        #[arg(long, default_value = "everynode-image.tar")]
+        output: std::path::PathBuf,
+    },
     /// Kill the embedded store under load, cut its power, and check that no answered write is lost.
     Crash {
         /// How often.
@@ -102,6 +109,7 @@ fn run(command: Command) -> Result<()> {
         Command::Tidy { ratchet } => tidy::tidy(ratchet),
         Command::Rules { number, open } => rules::rules(number.as_deref(), open),
         Command::Bench { arguments } => bench::bench(&arguments),
+        Command::Image { output } => image::image(&output),
         Command::Crash { rounds, seed } => crash::crash(rounds, seed),
         Command::Fuzz { arguments } => fuzz::fuzz(&arguments),
         Command::Sim { arguments } => sim::sim(&arguments),

@@ -14,10 +14,12 @@ pub mod whole;
 pub use mirror::{Change, Mirror};
 pub use whole::Whole;
 
+use crate::Scope;
 use crate::token_secrets;
-use feed::feed;
+use feed::{feed, feed_of};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -158,13 +160,14 @@ impl Default for Caches {
 }
 
 impl Caches {
-    /// The watches of these kinds. Each future is to be driven for ever; until then its mirror is empty.
+    /// The watches of these kinds, of DaemonSets and what belongs to them within this scope. Each future is to be driven for ever; until then its mirror is empty.
     pub fn feeds(
         &self,
         client: &Client,
         kinds: &BTreeSet<Watched>,
+        scope: &Scope,
     ) -> Vec<(Watched, BoxFuture<'static, Infallible>)> {
-        kinds.iter().map(|kind| (*kind, self.feed(client, *kind))).collect()
+        kinds.iter().map(|kind| (*kind, self.feed(client, *kind, scope))).collect()
     }
 
     /// Waits until the first list of all these kinds is here (WE-20).
@@ -190,15 +193,16 @@ impl Caches {
         }
     }
 
-    fn feed(&self, client: &Client, kind: Watched) -> BoxFuture<'static, Infallible> {
+    fn feed(&self, client: &Client, kind: Watched, scope: &Scope) -> BoxFuture<'static, Infallible> {
         let (client, all) = (client.clone(), watcher::Config::default());
         match kind {
             Watched::Nodes => feed(Api::all(client), all, trim::node, self.nodes.clone()).boxed(),
-            Watched::Pods => feed(Api::all(client), all, trim::pod, self.pods.clone()).boxed(),
-            Watched::DaemonSets => feed(Api::all(client), all, trim::whole, self.daemonsets.clone()).boxed(),
-            Watched::Revisions => {
-                feed(Api::all(client), all, trim::field_owners, self.revisions.clone()).boxed()
+            Watched::Pods => within(scope, client, all, trim::pod, self.pods.clone()),
+            Watched::DaemonSets => {
+                let labelled = watcher::Config { label_selector: scope.labels.clone(), ..all };
+                within(scope, client, labelled, trim::whole, self.daemonsets.clone())
             }
+            Watched::Revisions => within(scope, client, all, trim::field_owners, self.revisions.clone()),
             Watched::Leases => feed(Api::all(client), all, trim::lease, self.leases.clone()).boxed(),
             Watched::Namespaces => {
                 feed(Api::all(client), all, trim::namespace, self.namespaces.clone()).boxed()
@@ -232,6 +236,34 @@ impl Caches {
             }
         }
     }
+}
+
+/// One watch, or one for each namespace of the scope.
+fn within<K>(
+    scope: &Scope,
+    client: Client,
+    config: watcher::Config,
+    trim: fn(&mut K),
+    mirror: Arc<Mirror<K>>,
+) -> BoxFuture<'static, Infallible>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    if scope.namespaces.is_empty() {
+        return feed(Api::all(client), config, trim, mirror).boxed();
+    }
+    mirror.expect_lists(scope.namespaces.len());
+    let feeds = scope.namespaces.iter().map(|namespace| {
+        let (api, of) = (Api::namespaced(client.clone(), namespace), Some(namespace.clone()));
+        feed_of(of, api, config.clone(), trim, mirror.clone()).boxed()
+    });
+    futures::future::select_all(feeds).map(|(never, _, _)| never).boxed()
 }
 
 /// A watch of the metadata of any kind, for its own mirror.

@@ -9,7 +9,10 @@
 //! Kubernetes: `daemon_controller.go` (`syncDaemonSet` and the event handlers).
 
 pub(crate) mod doubts;
+mod foreign;
+mod gauges;
 pub(crate) mod ledgers;
+mod rehearsal;
 mod takeover;
 mod wakes;
 
@@ -17,6 +20,7 @@ use crate::Shared;
 use crate::act::{ActError, Actor};
 use crate::caches::{BY_OWNER, Caches, Change, Watched, Whole, orphans_of};
 use crate::expectations::Expectations;
+use crate::metrics::{Phase, table};
 use crate::reconcile::{Next, Queue, work};
 use daemonset::ledger::Update;
 use daemonset::{Action, Backoff, Ledger, Plan, Snapshot, Unseen};
@@ -29,15 +33,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Kinds that this loop reads.
 pub(crate) const READS: &[Watched] =
     &[Watched::DaemonSets, Watched::Revisions, Watched::Pods, Watched::Nodes];
 
 /// DaemonSets at a time. Kubernetes: `--concurrent-daemonset-syncs` is 2, which made others wait (#128442).
-const WORKERS: usize = 8;
+pub(crate) const WORKERS: usize = 8;
 /// A rollout over a thousand nodes brings thousands of events a second; each look costs requests.
 const COALESCE: Duration = Duration::from_millis(30);
+/// What upstream calls its queue, for metrics.
+const QUEUE: &str = "daemonset";
 
 struct Loop {
     shared: Arc<Shared>,
@@ -45,6 +52,8 @@ struct Loop {
     expectations: Expectations,
     ledgers: Arc<Ledgers>,
     gate: takeover::Gate,
+    rehearsal: Option<rehearsal::Rehearsal>,
+    progress: gauges::Progress,
     memory: Mutex<Memory>,
 }
 
@@ -77,7 +86,9 @@ pub(crate) async fn run(shared: Arc<Shared>) -> Infallible {
         expectations: Expectations::new(shared.caches.pods.clone()),
         ledgers,
         gate: takeover::Gate::new(shared.config.manager),
-        queue: Queue::new(COALESCE),
+        rehearsal: shared.config.rehearse.map(rehearsal::Rehearsal::new),
+        progress: gauges::Progress::default(),
+        queue: Queue::new(COALESCE).measured(QUEUE, &shared.config.metrics, &shared.config.limits),
         memory: Mutex::default(),
         shared: Arc::new(Shared {
             client: shared.client.clone(),
@@ -87,8 +98,11 @@ pub(crate) async fn run(shared: Arc<Shared>) -> Infallible {
         }),
     });
     this.clone().listen();
+    gauges::gather(&this);
+    foreign::Foreign::listen(&this.shared);
     shared.synced(READS).await;
-    work(&this.queue, WORKERS, |key| this.reconcile(key)).await
+    shared.config.metrics.enter(Phase::Working);
+    work(&this.queue, shared.config.workers, |key| this.reconcile(key)).await
 }
 
 fn note_pods(ledgers: &Arc<Ledgers>, caches: &Caches) {
@@ -132,6 +146,8 @@ impl Loop {
         self.expectations.forget(uid);
         self.ledgers.forget(key, uid);
         self.gate.forget(uid);
+        self.progress.forget(uid);
+        self.rehearsal.iter().for_each(|rehearsal| rehearsal.forget(key));
         let mut memory = self.memory();
         memory.backoffs.remove(uid);
         memory.written.remove(uid);
@@ -161,13 +177,26 @@ impl Loop {
         let mut plan = self.plan(key, subject, now);
         if let Some(standstill) = &plan.standstill {
             tracing::debug!(%key, %standstill, "nothing is planned");
+        } else {
+            self.progress.note(uid(&subject.object.metadata), &plan.status);
+        }
+        if let Some(rehearsal) = &self.rehearsal {
+            rehearsal.tell(key, &plan);
+            // What is planned now is planned at every look.
+            plan.more = false;
+            return Ok(next(&plan, now));
         }
         let writing = self.new_status(subject, &mut plan);
         let Self { shared, expectations, ledgers, .. } = self;
         let actor = Actor { shared, expectations, ledgers, subject };
         let news = std::mem::take(&mut plan.news).into_iter().filter(|_| writing.is_some());
         std::mem::take(&mut plan.events).into_iter().chain(news).for_each(|event| actor.tell(Some(event)));
-        actor.carry_out(&plan.actions).await?;
+        let start = Instant::now();
+        let outcome = actor.carry_out(&plan.actions).await;
+        if !plan.actions.is_empty() {
+            shared.config.metrics.observe(&table::ACTS, &[], start.elapsed());
+        }
+        outcome?;
         if let Some(written) = writing {
             self.memory().written.insert(uid(&subject.object.metadata).to_string(), written);
         }
@@ -193,10 +222,14 @@ impl Loop {
             backoff: &backoff,
             unseen: &unseen,
         };
-        let (mut plan, ledger) = match ledger.and_then(|ledger| ledger.update(&update, now)) {
+        let start = Instant::now();
+        let updated = ledger.and_then(|ledger| ledger.update(&update, now));
+        let pass = if updated.is_some() { "update" } else { "full" };
+        let (mut plan, ledger) = match updated {
             Some((plan, ledger)) => (plan, Some(ledger)),
             None => self.admitted(subject, self.read_everything(key, subject, &backoff, &unseen, now), now),
         };
+        self.shared.config.metrics.observe(&table::PLANS, &[pass], start.elapsed());
         self.ledgers.put(uid, ledger);
         self.remember(uid, backoff, &mut plan, now);
         plan

@@ -11,6 +11,7 @@
 
 pub mod act;
 pub mod caches;
+pub mod calls;
 pub mod certificates;
 mod daemonsets;
 mod disruption;
@@ -19,6 +20,8 @@ pub mod events;
 pub mod expectations;
 mod garbage;
 pub mod leader;
+pub mod limits;
+pub mod metrics;
 mod namespaces;
 mod node_lifecycle;
 mod pod_gc;
@@ -155,6 +158,15 @@ impl Loops {
     }
 }
 
+/// A part of a cluster: what is to be taken over, and nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Only these namespaces; none: all. Nodes are the whole cluster's in any case.
+    pub namespaces: BTreeSet<String>,
+    /// Only DaemonSets with such labels, in the API's own words.
+    pub labels: Option<String>,
+}
+
 /// What the loops need to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -176,6 +188,16 @@ pub struct Config {
     /// (`metadata.managedFields`). With it a DaemonSet of that other one is taken over only if that does nothing which it
     /// was not about to do, or someone agrees (TK-5, [`daemonset::takeover`]).
     pub manager: Option<&'static str>,
+    /// Which part of the cluster the loops see; the rest is left as it is.
+    pub scope: Scope,
+    /// With it nothing is done, and every DaemonSet's plan is told to this one, line by line.
+    pub rehearse: Option<fn(&str)>,
+    /// DaemonSets at a time.
+    pub workers: usize,
+    /// Where everything is counted.
+    pub metrics: metrics::Metrics,
+    /// Where it is said which limit binds.
+    pub limits: limits::Limits,
     /// With it the loops start only as the holder of this lease, and losing it ends them.
     pub election: Option<leader::Election>,
     /// What time it is, for people and for other processes; a simulation gives its own. What is measured between two
@@ -194,6 +216,11 @@ impl Default for Config {
             signer: None,
             mint: None,
             manager: None,
+            scope: Scope::default(),
+            rehearse: None,
+            workers: daemonsets::WORKERS,
+            metrics: Default::default(),
+            limits: Default::default(),
             election: None,
             now: Timestamp::now,
         }
@@ -261,11 +288,16 @@ async fn drive(tasks: &mut Tasks, client: Client, which: Loops, config: Config) 
     let (recorder, occurrences) = Recorder::new();
     tasks.spawn("events".to_string(), events::write(client.clone(), occurrences, config.now));
     let shared = Arc::new(Shared { client, caches: Caches::default(), recorder, config });
+    let metrics = shared.config.metrics.clone();
     let Some(election) = shared.config.election.clone() else {
         start(tasks, &shared, &which);
         return tasks.first_end().await;
     };
+    metrics.enter(metrics::Phase::StandingBy);
+    let name = election.name.clone();
+    metrics.set(&metrics::table::LEADS, &[&name], 0.0);
     let hold = leader::acquire(&shared.client, election, shared.config.now).await;
+    metrics.set(&metrics::table::LEADS, &[&name], 1.0);
     start(tasks, &shared, &which);
     tokio::select! {
         biased;
@@ -276,7 +308,9 @@ async fn drive(tasks: &mut Tasks, client: Client, which: Loops, config: Config) 
 
 fn start(tasks: &mut Tasks, shared: &Arc<Shared>, which: &Loops) {
     let runs = |which: &&Loop| **which != Loop::TokenSecrets || shared.config.mint.is_some();
-    let kinds = which.0.iter().filter(runs).flat_map(|which| which.reads()).copied().collect();
+    shared.config.metrics.enter(metrics::Phase::Reading);
+    let kinds: BTreeSet<Watched> =
+        which.0.iter().filter(runs).flat_map(|which| which.reads()).copied().collect();
     for which in which.0.iter().filter(runs) {
         let shared = shared.clone();
         let name = format!("loop {}", which.name());
@@ -296,7 +330,7 @@ fn start(tasks: &mut Tasks, shared: &Arc<Shared>, which: &Loops) {
             Loop::EndpointMirroring => tasks.spawn(name, endpoints::run_mirror(shared)),
         }
     }
-    for (kind, feed) in shared.caches.feeds(&shared.client, &kinds) {
+    for (kind, feed) in shared.caches.feeds(&shared.client, &kinds, &shared.config.scope) {
         tasks.spawn(format!("watch {kind:?}"), feed);
     }
 }

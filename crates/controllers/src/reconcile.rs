@@ -8,6 +8,8 @@
 //! Kubernetes: `client-go/util/workqueue`. Differs: an earlier wake-up swallows a later one of the same key, since every
 //! run says anew when it wants to look again; and the longest retry delay is [`RETRY_MAX`].
 
+use crate::limits::{Limit, Limits};
+use crate::metrics::{Metrics, table};
 use futures::StreamExt as _;
 use futures::future::{Either, select};
 use futures::stream::FuturesUnordered;
@@ -57,13 +59,23 @@ pub struct Queue<K> {
     changed: Notify,
     /// Every added key waits this long, so that a burst of events costs one run.
     coalesce: Duration,
+    meter: Option<Meter>,
+}
+
+/// Counts what a queue does, under this name.
+#[derive(Debug)]
+struct Meter {
+    name: &'static str,
+    metrics: Metrics,
+    limits: Limits,
 }
 
 #[derive(Debug)]
 struct Inner<K> {
     due: BTreeMap<K, Instant>,
     by_time: BTreeSet<(Instant, K)>,
-    running: BTreeSet<K>,
+    /// Since when.
+    running: BTreeMap<K, Instant>,
     failures: BTreeMap<K, u32>,
 }
 
@@ -73,10 +85,15 @@ impl<K: Ord + Clone + Debug> Queue<K> {
         let inner = Inner {
             due: BTreeMap::new(),
             by_time: BTreeSet::new(),
-            running: BTreeSet::new(),
+            running: BTreeMap::new(),
             failures: BTreeMap::new(),
         };
-        Self { inner: Mutex::new(inner), changed: Notify::new(), coalesce }
+        Self { inner: Mutex::new(inner), changed: Notify::new(), coalesce, meter: None }
+    }
+
+    /// The same, and counted.
+    pub fn measured(self, name: &'static str, metrics: &Metrics, limits: &Limits) -> Self {
+        Self { meter: Some(Meter { name, metrics: metrics.clone(), limits: limits.clone() }), ..self }
     }
 
     /// Wants a run of this key soon.
@@ -87,6 +104,9 @@ impl<K: Ord + Clone + Debug> Queue<K> {
     /// Wants a run of this key after `delay` at the latest.
     pub fn add_after(&self, key: K, delay: Duration) {
         let at = Instant::now() + delay;
+        if let Some(Meter { name, metrics, .. }) = &self.meter {
+            metrics.count(&table::ADDS, &[name]);
+        }
         if self.lock().want(key, at) {
             self.changed.notify_one();
         }
@@ -95,7 +115,30 @@ impl<K: Ord + Clone + Debug> Queue<K> {
     /// How many keys wait or run.
     pub fn len(&self) -> usize {
         let inner = self.lock();
-        inner.due.keys().chain(&inner.running).collect::<BTreeSet<_>>().len()
+        inner.due.keys().chain(inner.running.keys()).collect::<BTreeSet<_>>().len()
+    }
+
+    /// How many keys are due and wait.
+    pub fn waiting(&self) -> usize {
+        let (inner, now) = (self.lock(), Instant::now());
+        inner.by_time.iter().take_while(|(at, _)| *at <= now).count()
+    }
+
+    /// How long each run that is under way has taken so far.
+    pub fn under_way(&self) -> Vec<Duration> {
+        self.lock().running.values().map(Instant::elapsed).collect()
+    }
+
+    /// The next key that is due. `workers` run at a time: nobody waits for anything else.
+    fn take(&self, workers: usize) -> Option<K> {
+        let now = Instant::now();
+        let (due, key) = self.lock().take(now)?;
+        if let Some(Meter { name, metrics, limits }) = &self.meter {
+            let waited = now.duration_since(due);
+            metrics.observe(&table::QUEUED, &[name], waited);
+            limits.waited(Limit::Workers(workers), waited);
+        }
+        Some(key)
     }
 
     /// Whether nothing waits or runs.
@@ -110,7 +153,11 @@ impl<K: Ord + Clone + Debug> Queue<K> {
     /// The end of a run: success forgets the failures, an error comes back later and later.
     fn finish<E: Display>(&self, key: K, outcome: Result<Next, E>) {
         let mut inner = self.lock();
-        inner.running.remove(&key);
+        let began = inner.running.remove(&key);
+        if let (Some(Meter { name, metrics, .. }), Some(began)) = (&self.meter, began) {
+            metrics.observe(&table::WORKED, &[name], began.elapsed());
+            outcome.as_ref().err().iter().for_each(|_| metrics.count(&table::RETRIES, &[name]));
+        }
         match outcome {
             Ok(next) => {
                 inner.failures.remove(&key);
@@ -149,20 +196,20 @@ impl<K: Ord + Clone> Inner<K> {
     }
 
     /// The next key that is due and does not run already.
-    fn take(&mut self, now: Instant) -> Option<K> {
+    fn take(&mut self, now: Instant) -> Option<(Instant, K)> {
         let running = &self.running;
         let found =
-            self.by_time.iter().take_while(|(at, _)| *at <= now).find(|(_, key)| !running.contains(key));
+            self.by_time.iter().take_while(|(at, _)| *at <= now).find(|(_, key)| !running.contains_key(key));
         let (at, key) = found.cloned()?;
         self.by_time.remove(&(at, key.clone()));
         self.due.remove(&key);
-        self.running.insert(key.clone());
-        Some(key)
+        self.running.insert(key.clone(), now);
+        Some((at, key))
     }
 
     /// When the next key that does not run is due.
     fn next_at(&self) -> Option<Instant> {
-        self.by_time.iter().find(|(_, key)| !self.running.contains(key)).map(|(at, _)| *at)
+        self.by_time.iter().find(|(_, key)| !self.running.contains_key(key)).map(|(at, _)| *at)
     }
 }
 
@@ -182,7 +229,7 @@ where
     let mut running = FuturesUnordered::new();
     loop {
         while running.len() < workers {
-            let Some(key) = queue.lock().take(Instant::now()) else { break };
+            let Some(key) = queue.take(workers) else { break };
             let run = step(key.clone());
             running.push(async move { (key, run.await) });
         }

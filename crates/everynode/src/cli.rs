@@ -5,6 +5,7 @@ pub mod backup;
 pub mod bench;
 pub mod check;
 pub mod controller;
+pub mod images;
 pub mod internal;
 pub mod node;
 pub mod rollout;

@@ -3,13 +3,16 @@
 //! Each function runs one process's components until `end` is ready or one of them fails; nothing is left running.
 
 mod backing;
+mod controller;
 mod copying;
+mod health;
 mod nodes;
 #[cfg(test)]
 mod renewal;
 pub mod sealing;
 mod trust;
 
+pub use controller::controller;
 pub use copying::backup;
 pub use nodes::{agent, fleet};
 
@@ -110,26 +113,11 @@ pub async fn server(
     ended
 }
 
-/// The DaemonSet loop alone, beside a control plane of anybody.
-pub async fn controller(config: config::Controller, end: impl Future<Output = ()>) -> Result<()> {
-    let client = match &config.kubeconfig {
-        Some(path) => client(path).await?,
-        None => {
-            let config = kube::Config::infer().await;
-            as_controllers(config.context("no cluster: name a kubeconfig with --kubeconfig or KUBECONFIG")?)?
-        }
-    };
-    let election = config.leader_elect.then(|| election(LEASE));
-    let settings =
-        controllers::Config { election, manager: Some(controllers::MANAGER), ..Default::default() };
-    Ok(controllers::run(client, Loops::of([Loop::DaemonSets]), settings, end).await?)
-}
-
 /// This process as a candidate for a lease.
 fn election((namespace, name): (&str, &str)) -> leader::Election {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let identity = format!("{host}_{}", std::process::id());
-    leader::Election { namespace: namespace.into(), name: name.into(), identity }
+    leader::Election::new(namespace, name, identity)
 }
 
 /// A client from a kubeconfig file.

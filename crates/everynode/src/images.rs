@@ -6,11 +6,17 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// The sandbox process of every pod.
 pub const PAUSE: &str = "everynode.dev/pause:1";
+
+/// The image of this binary; deploy/ runs it.
+pub const OWN: &str = concat!("everynode.dev/everynode:", env!("CARGO_PKG_VERSION"));
+
+/// User and group that own nothing.
+const NOBODY: &str = "65534:65534";
 
 /// The program, linked statically.
 const HELLO: &[u8] = include_bytes!(env!("HELLO_PROGRAM"));
@@ -31,13 +37,49 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// The archive with all images.
 pub fn archive() -> std::io::Result<Vec<u8>> {
+    let images = IMAGES.map(|(name, entry_point)| {
+        (name, json!({"Entrypoint": entry_point, "Env": ["PATH=/"], "WorkingDir": "/"}))
+    });
+    of_layer(tar([("hello", HELLO, 0o755)])?, &images)
+}
+
+/// The image of this binary itself, for `everynode controller` in a pod: it runs as nobody, and nothing else is in it. A
+/// static binary is alone; another brings the libraries that it runs with, and its loader.
+pub fn own() -> std::io::Result<Vec<u8>> {
+    let program = std::fs::read("/proc/self/exe")?;
+    let mut files = vec![("everynode".to_string(), program.clone())];
+    let mut libraries = libraries(&std::fs::read_to_string("/proc/self/maps")?);
+    libraries.extend(loader(&program));
+    for library in libraries {
+        files.push((library.trim_start_matches('/').to_string(), std::fs::read(&library)?));
+    }
+    let layer = tar(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice(), 0o755)))?;
+    let config = json!({"Entrypoint": ["/everynode"], "Env": ["PATH=/"], "WorkingDir": "/", "User": NOBODY});
+    of_layer(layer, &[(OWN, config)])
+}
+
+/// The files of shared libraries in /proc/self/maps.
+fn libraries(maps: &str) -> BTreeSet<String> {
+    let paths = maps.lines().filter_map(|line| Some(&line[line.find('/')?..]));
+    paths.filter(|path| path.contains(".so")).map(str::to_string).collect()
+}
+
+/// The loader that a dynamic program names (ELF: PT_INTERP, near its beginning).
+fn loader(program: &[u8]) -> Option<String> {
+    let head = &program[..program.len().min(4096)];
+    let start = head.windows(4).position(|window| window == b"/lib")?;
+    let name = head[start..].split(|byte| *byte == 0).next()?;
+    String::from_utf8(name.to_vec()).ok().filter(|name| name.contains("/ld-"))
+}
+
+/// An archive of images that share a layer: names, and what they run.
+fn of_layer(layer: Vec<u8>, images: &[(&str, Value)]) -> std::io::Result<Vec<u8>> {
     let mut blobs = Blobs::default();
-    let layer = tar([("hello", HELLO, 0o755)])?;
     let diff_id = digest(&layer);
     let layer = blobs.add(LAYER, layer);
     let mut manifests = Vec::new();
-    for (name, entry_point) in IMAGES {
-        let config = blobs.add_json(CONFIG, &config(entry_point, &diff_id));
+    for (name, run) in images {
+        let config = blobs.add_json(CONFIG, &config(run, &diff_id));
         let manifest =
             json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
         let mut descriptor = blobs.add_json(MANIFEST, &manifest);
@@ -54,11 +96,11 @@ pub fn archive() -> std::io::Result<Vec<u8>> {
 }
 
 /// OCI image specification, config.md. No time of creation: the same bytes on every run.
-fn config(entry_point: &[&str], diff_id: &str) -> Value {
+fn config(run: &Value, diff_id: &str) -> Value {
     json!({
         "architecture": architecture(),
         "os": "linux",
-        "config": {"Entrypoint": entry_point, "Env": ["PATH=/"], "WorkingDir": "/"},
+        "config": run,
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [{"created_by": "everynode"}],
     })
@@ -164,6 +206,23 @@ mod tests {
     #[test]
     fn the_archive_is_the_same_every_time() {
         assert_eq!(archive().unwrap(), archive().unwrap());
+    }
+
+    #[test]
+    fn our_own_image_is_what_is_deployed_and_runs_as_nobody() {
+        let deployed = [
+            include_str!("../../../deploy/manifests/deployment.yaml"),
+            concat!("image: everynode.dev/everynode:", env!("CARGO_PKG_VERSION"), "\n"),
+        ];
+        assert!(deployed[0].contains(deployed[1]) && deployed[1].contains(OWN));
+        let files = unpack(&own().unwrap());
+        let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
+        let manifest: Value = serde_json::from_slice(blob(&files, &index["manifests"][0])).unwrap();
+        let config: Value = serde_json::from_slice(blob(&files, &manifest["config"])).unwrap();
+        assert_eq!(config["config"]["User"], "65534:65534");
+        let layer = unpack(blob(&files, &manifest["layers"][0]));
+        assert!(layer["everynode"].starts_with(b"\x7fELF"));
+        assert!(layer.keys().all(|path| path == "everynode" || path.contains(".so")), "{:?}", layer.keys());
     }
 
     /// A dynamic program would look for a loader that its image does not have.

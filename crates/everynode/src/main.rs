@@ -20,7 +20,6 @@ mod telemetry;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use cli::internal::Internal;
 use std::ffi::OsStr;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -66,7 +65,7 @@ enum Command {
     /// Tell whether the store of a data folder is whole. Changes nothing.
     Check(cli::check::Flags),
     /// Write the images that need no registry (hello and pause) as one OCI archive to standard output.
-    Images,
+    Images(cli::images::Flags),
     /// Print the version, and the Kubernetes version that the server reports.
     Version,
     #[command(subcommand, hide = true)]
@@ -74,11 +73,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    telemetry::start();
     // Where a library builds TLS by itself, it takes this provider; a second one is not linked.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let command = command(std::env::args_os().next().as_deref());
     let parsed = Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    telemetry::start(match &parsed.command {
+        Command::Controller(flags) => Some(flags.log_format),
+        _ => None,
+    });
     match run(parsed.command) {
         Ok(code) => code,
         Err(error) => {
@@ -116,7 +118,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backup(flags) => wait(cli::backup::backup(flags))?,
         Command::Restore(flags) => cli::backup::restore(&flags)?,
         Command::Check(flags) => cli::check::run(&flags)?,
-        Command::Images => std::io::stdout().write_all(&images::archive()?)?,
+        Command::Images(flags) => cli::images::run(&flags)?,
         Command::Version => {
             println!("everynode {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), objects::VERSION);
         }

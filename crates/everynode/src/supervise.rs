@@ -307,6 +307,9 @@ impl Up {
         if let Some(seconds) = self.config.node_grace {
             arguments.extend(["--node-grace".into(), seconds.to_string()]);
         }
+        for which in &self.config.without_loops {
+            arguments.extend(["--without-loop".into(), which.name().into()]);
+        }
         arguments
     }
 

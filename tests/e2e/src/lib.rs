@@ -23,7 +23,7 @@ pub use disk::SmallDisk;
 pub use etcd::Etcd;
 pub use image::{Image, example_program};
 pub use kubectl::{Kubectl, Running, kubectls, newest_and_oldest};
-pub use machine::{assert_clean, kill_in_nodes, outer_address};
+pub use machine::{assert_clean, import_image, kill_in_nodes, outer_address};
 pub use part::Part;
 pub use program::{Answer, assert_says, run_to_end};
 pub use recorder::Recorder;

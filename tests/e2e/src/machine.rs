@@ -1,8 +1,10 @@
 //! What a cluster may have left on the machine.
 
+use anyhow::{Context as _, Result, ensure};
+use std::io::Write as _;
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Fails if a process, mount, link, namespace or cgroup of the cluster on this data folder is still there.
 #[track_caller]
@@ -28,17 +30,35 @@ fn left_behind(data_dir: &Path) -> Vec<String> {
 
 /// Kills every process of this name that sees the data folder mounted, as the nodes' processes do; answers how many.
 pub fn kill_in_nodes(data_dir: &Path, program: &str) -> usize {
+    in_nodes(data_dir, program)
+        .iter()
+        .filter(|id| Command::new("kill").args(["-KILL", id]).status().is_ok_and(|s| s.success()))
+        .count()
+}
+
+/// Process ids of a program in the nodes of this folder.
+fn in_nodes(data_dir: &Path, program: &str) -> Vec<String> {
     let nodes = data_dir.join("nodes");
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let is_wanted = |id: &String| {
         read(&format!("/proc/{id}/comm")).trim() == program
             && read(&format!("/proc/{id}/mountinfo")).contains(&*nodes.to_string_lossy())
     };
-    let ids: Vec<String> =
-        entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_wanted).collect();
-    ids.iter()
-        .filter(|id| Command::new("kill").args(["-KILL", id]).status().is_ok_and(|s| s.success()))
-        .count()
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_wanted).collect()
+}
+
+/// Gives an image to the containerd of each of so many nodes, as `ctr images import` does.
+pub fn import_image(data_dir: &Path, archive: &[u8], nodes: usize) -> Result<()> {
+    let runtimes = in_nodes(data_dir, "containerd");
+    ensure!(runtimes.len() == nodes, "{} of {nodes} nodes run a containerd", runtimes.len());
+    for id in runtimes {
+        let mut ctr = Command::new("nsenter");
+        ctr.args(["--target", &id, "--mount", "--", "ctr", "--namespace", "k8s.io", "images", "import", "-"]);
+        let mut ctr = ctr.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        ctr.stdin.take().context("ctr has no input")?.write_all(archive)?;
+        ensure!(ctr.wait()?.success(), "ctr images import has failed");
+    }
+    Ok(())
 }
 
 /// This machine's address to others; none, if it has no way out. Nothing is sent.

@@ -85,11 +85,10 @@ impl Process {
     }
 
     fn config(&self) -> Config {
-        let election = self.takes_turns.then(|| Election {
-            namespace: "kube-system".to_string(),
-            name: "everynode-controllers".to_string(),
+        let election = self.takes_turns.then(|| {
             // A process that starts again is another one.
-            identity: format!("{} {}", self.name, self.starts),
+            let identity = format!("{} {}", self.name, self.starts);
+            Election::new("kube-system", "everynode-controllers", identity)
         });
         Config { election, now: clock::of_loops, ..Config::default() }
     }

@@ -32,6 +32,20 @@ pub(super) async fn feed<K>(
 where
     K: kube::Resource + Kept + Clone + DeserializeOwned + Debug,
 {
+    feed_of(None, api, selection, trim, mirror).await
+}
+
+/// The same for one namespace of several, each of which has its own watch.
+pub(super) async fn feed_of<K>(
+    namespace: Option<String>,
+    api: Api<K>,
+    selection: watcher::Config,
+    trim: fn(&mut K),
+    mirror: Arc<Mirror<K>>,
+) -> Infallible
+where
+    K: kube::Resource + Kept + Clone + DeserializeOwned + Debug,
+{
     let what = api.resource_url().to_string();
     let mut config = selection.streaming_lists();
     let mut failures = 0;
@@ -42,7 +56,7 @@ where
             match event {
                 Ok(event) => {
                     failures = 0;
-                    take(event, trim, &mut incoming, &mirror);
+                    take(event, trim, &mut incoming, &mirror, namespace.as_deref());
                 }
                 Err(error) if config.initial_list_strategy == STREAMING && is_refused(&error) => {
                     tracing::info!(%what, %error, "no streaming lists here");
@@ -57,8 +71,13 @@ where
 
 const STREAMING: watcher::InitialListStrategy = watcher::InitialListStrategy::StreamingList;
 
-fn take<K>(event: Event<K>, trim: fn(&mut K), incoming: &mut Vec<K>, mirror: &Mirror<K>)
-where
+fn take<K>(
+    event: Event<K>,
+    trim: fn(&mut K),
+    incoming: &mut Vec<K>,
+    mirror: &Mirror<K>,
+    namespace: Option<&str>,
+) where
     K: Kept,
 {
     let trimmed = |mut object: K| {
@@ -68,7 +87,7 @@ where
     match event {
         Event::Init => incoming.clear(),
         Event::InitApply(object) => incoming.push(trimmed(object)),
-        Event::InitDone => mirror.replace(std::mem::take(incoming)),
+        Event::InitDone => mirror.replace_in(namespace, std::mem::take(incoming)),
         Event::Apply(object) => mirror.apply(trimmed(object)),
         Event::Delete(object) => mirror.remove(trimmed(object)),
     }

@@ -11,7 +11,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use objects::key::ObjectKey;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Notify;
 
@@ -60,7 +60,10 @@ type Listener<T> = Box<dyn Fn(&Change<'_, T>) + Send + Sync>;
 pub struct Mirror<T> {
     objects: RwLock<Objects<T>>,
     listeners: RwLock<Vec<Listener<T>>>,
-    is_synced: AtomicBool,
+    /// Namespaces whose first list is here; none for a list of all.
+    listed: RwLock<BTreeSet<Option<String>>>,
+    /// How many there will be.
+    lists: AtomicUsize,
     synced: Notify,
 }
 
@@ -79,7 +82,8 @@ impl<T: Kept> Mirror<T> {
         Self {
             objects: RwLock::new(Objects { by_key: BTreeMap::new(), indexes }),
             listeners: RwLock::default(),
-            is_synced: AtomicBool::new(false),
+            listed: RwLock::default(),
+            lists: AtomicUsize::new(1),
             synced: Notify::new(),
         }
     }
@@ -133,7 +137,7 @@ impl<T: Kept> Mirror<T> {
         // Asked for before looking, so that the list cannot come in between. Waiters go on in the order in which they
         // came (tokio's `watch` wakes them by chance).
         let synced = self.synced.notified();
-        if !self.is_synced.load(Ordering::Acquire) {
+        if !self.is_synced() {
             synced.await;
         }
     }
@@ -163,19 +167,39 @@ impl<T: Kept> Mirror<T> {
         }
     }
 
+    fn is_synced(&self) -> bool {
+        let listed = self.listed.read().unwrap_or_else(PoisonError::into_inner).len();
+        listed >= self.lists.load(Ordering::Acquire)
+    }
+
+    /// There is not one list but this many, of a namespace each.
+    pub(crate) fn expect_lists(&self, count: usize) {
+        self.lists.store(count, Ordering::Release);
+    }
+
     /// Takes a complete list in: what it does not have is gone.
+    #[cfg(test)]
     pub(crate) fn replace(&self, all: Vec<T>) {
+        self.replace_in(None, all);
+    }
+
+    /// Takes the complete list of a namespace, or of everything, in: what it does not have is gone.
+    pub(crate) fn replace_in(&self, namespace: Option<&str>, all: Vec<T>) {
         let listed: BTreeSet<ObjectKey> = all.iter().map(|object| ObjectKey::of(object.meta())).collect();
         all.into_iter().for_each(|object| self.apply(object));
         let gone = self.read(|objects| {
-            objects.by_key.keys().filter(|key| !listed.contains(key)).cloned().collect::<Vec<_>>()
+            let within = |key: &&ObjectKey| namespace.is_none_or(|namespace| key.namespace == namespace);
+            let keys = objects.by_key.keys().filter(within);
+            keys.filter(|key| !listed.contains(key)).cloned().collect::<Vec<_>>()
         });
         for key in gone {
             if let Some(old) = self.write(|objects| objects.take(&key)) {
                 self.tell(&Change { old: Some(&old), new: None });
             }
         }
-        self.is_synced.store(true, Ordering::Release);
+        let mut lists = self.listed.write().unwrap_or_else(PoisonError::into_inner);
+        lists.insert(namespace.map(str::to_string));
+        drop(lists);
         self.synced.notify_waiters();
     }
 

@@ -8,7 +8,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMap, Container, Namespace, Node, Pod, PodSpec, PodStatus, Toleration,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use objects::owner::controller_of;
 use serde_json::Value;
 
 /// Field owners and annotations: nobody reads them.
@@ -42,7 +43,9 @@ pub(super) fn whole<K: kube::Resource>(object: &mut Whole<K>) {
 /// What placement, scheduling and eviction read stays: names, labels, owners, affinity, tolerations, requests, ports,
 /// phase, reason, conditions, addresses and the promised node.
 pub(super) fn pod(pod: &mut Pod) {
+    let maker = foreign_maker(&pod.metadata);
     metadata(&mut pod.metadata);
+    pod.metadata.managed_fields = maker.map(|maker| vec![maker]);
     if let Some(spec) = &mut pod.spec {
         spec.volumes = None;
         spec.ephemeral_containers = None;
@@ -70,6 +73,18 @@ pub(super) fn pod(pod: &mut Pod) {
             ..PodStatus::default()
         };
     }
+}
+
+/// Who else has made this daemon pod, if the server tells: the one to whom its `generateName` belongs. Our own pods, and those
+/// of other kinds, need no room for it.
+fn foreign_maker(meta: &ObjectMeta) -> Option<ManagedFieldsEntry> {
+    controller_of(meta).filter(|owner| owner.kind == "DaemonSet")?;
+    let made = |entry: &&ManagedFieldsEntry| {
+        entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:metadata"]["f:generateName"].is_null())
+    };
+    let maker = meta.managed_fields.iter().flatten().find(made)?;
+    let is_foreign = maker.manager.as_deref().is_some_and(|manager| manager != crate::MANAGER);
+    is_foreign.then(|| ManagedFieldsEntry { fields_v1: None, ..maker.clone() })
 }
 
 /// Where it goes is decided. What may drive it away, or keep others away, stays.
@@ -165,6 +180,22 @@ mod tests {
         let mut trimmed = full.clone();
         pod(&mut trimmed);
         assert_eq!(trimmed, full);
+    }
+
+    #[test]
+    fn of_a_daemon_pod_it_stays_known_if_another_has_made_it() {
+        let check = |kind: &str, maker: &str, kept: Value| {
+            let mut full: Pod = serde_json::from_value(json!({"metadata": {"name": "p",
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": kind, "name": "d", "uid": "u", "controller": true}],
+                "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:status": {}}},
+                    {"manager": maker, "fieldsV1": {"f:metadata": {"f:generateName": {}}}}]}}))
+            .unwrap();
+            pod(&mut full);
+            assert_eq!(json!(full.metadata.managed_fields), kept, "{kind} {maker}");
+        };
+        check("DaemonSet", "kube-controller-manager", json!([{"manager": "kube-controller-manager"}]));
+        check("DaemonSet", crate::MANAGER, Value::Null);
+        check("ReplicaSet", "kube-controller-manager", Value::Null);
     }
 
     #[test]

@@ -121,8 +121,7 @@ async fn a_restart_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_holder_of_the_lease_acts_and_another_takes_over() {
     let named = |identity: &str| {
-        let (namespace, name) = ("kube-system".to_string(), "everynode-controllers".to_string());
-        let election = Election { namespace, name, identity: identity.to_string() };
+        let election = Election::new("kube-system", "everynode-controllers", identity.to_string());
         Config { election: Some(election), ..Config::default() }
     };
     let mut world = World::with_config(named("first")).await;

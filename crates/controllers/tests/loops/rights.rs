@@ -1,4 +1,4 @@
-//! The loop of DaemonSets with the rights of examples/controller-rights.yaml, which are upstream's.
+//! The loop of DaemonSets with the rights of deploy/manifests/rights.yaml, which are upstream's.
 
 use crate::world::{World, daemonset, image};
 use controllers::Config;
@@ -8,7 +8,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBind
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::{Value, json};
 
-const RIGHTS: &str = include_str!("../../../../examples/controller-rights.yaml");
+const RIGHTS: &str = include_str!("../../../../deploy/manifests/rights.yaml");
 const USER: &str = "system:serviceaccount:kube-system:everynode-controller";
 
 /// Creates the roles and bindings of the example, as its reader does.
@@ -40,7 +40,7 @@ where
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upstreams_rights_are_enough() {
     // OW-28: creation, rollout, history, status, events, release and adoption, and nothing is refused on the way.
-    let election = Election { namespace: "kube-system".into(), name: "e".into(), identity: "i".into() };
+    let election = Election::new("kube-system", "e", "i".to_string());
     let mut world = World::with_config(Config::default()).await;
     allow(&world).await;
     world.give_daemonsets_to(USER, "system:serviceaccounts", election);

@@ -5,6 +5,7 @@ use crate::hosts::addresses::Range;
 use crate::supervise;
 use anyhow::Result;
 use clap::Args;
+use controllers::Loop;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -34,6 +35,10 @@ pub struct Flags {
     /// Seconds after which a silent node is no longer Ready [default: 40].
     #[arg(long, env = "EVERYNODE_NODE_GRACE", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     node_grace: Option<u64>,
+    /// Leave out a loop of the server, for example `daemonsets` where `everynode controller` runs it; may be given several
+    /// times.
+    #[arg(long, value_name = "LOOP", value_parser = config::a_loop)]
+    without_loop: Vec<Loop>,
 }
 
 impl Flags {
@@ -46,6 +51,7 @@ impl Flags {
             bridge: self.bridge_network,
             plain_http: self.plain_http_registry,
             node_grace: self.node_grace,
+            without_loops: self.without_loop,
         }
     }
 }

@@ -7,7 +7,7 @@ pub const NODES: u32 = 6;
 /// A debug build on two busy cores.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-const HELLO: &str = include_str!("../../../../examples/hello.yaml");
+pub const HELLO: &str = include_str!("../../../../examples/hello.yaml");
 /// The node that a daemon pod is for, also before it is bound.
 const PINNED: &str = ".spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution\
                       .nodeSelectorTerms[0].matchFields[0].values[0]";

@@ -1,0 +1,138 @@
+//! The one door through which a process's requests go out: who may write, how fast, and how it went.
+//!
+//! 1. A rehearsal writes nothing: whatever is not a read is refused here, whoever asks.
+//! 2. A process that leads by a lease writes only while its term lasts ([`crate::leader::Term`]), also if it was stopped and
+//!    goes on later: another may lead by then. The lease itself may always be written.
+//! 3. Requests wait for their turn ([`pace`]); events in a lane of their own, so that they never hold up work, and the lease
+//!    never waits.
+//!
+//! Kubernetes: `client-go/util/flowcontrol`, `client-go/tools/metrics`.
+
+mod pace;
+
+pub use pace::Pace;
+
+use crate::leader::Term;
+use crate::limits::{Limit, Limits};
+use crate::metrics::{Metrics, table};
+use http::{Method, Request, Response};
+use kube::Client;
+use kube::client::Body;
+use kube::core::Status;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What goes through the door, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Door {
+    /// Nothing is written.
+    pub rehearses: bool,
+    /// Until when may be written; without one, always.
+    pub term: Option<Term>,
+    /// How fast; without one, as fast as it goes.
+    pub pace: Option<Pace>,
+    /// The server's address, for metrics.
+    pub host: String,
+    /// Where it is counted.
+    pub metrics: Metrics,
+    /// Where it is said what slows us down.
+    pub limits: Limits,
+}
+
+/// Which queue a request stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Lease,
+    Events,
+    Work,
+}
+
+/// The client behind this door.
+pub fn behind(door: Door, client: Client) -> Client {
+    let namespace = client.default_namespace().to_string();
+    let door = Arc::new(Opened {
+        events: door.pace.map(pace::Turns::new),
+        work: door.pace.map(pace::Turns::new),
+        door,
+    });
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (door, client) = (door.clone(), client.clone());
+        async move { door.send(client, request).await }
+    });
+    Client::new(service, namespace)
+}
+
+struct Opened {
+    door: Door,
+    events: Option<pace::Turns>,
+    work: Option<pace::Turns>,
+}
+
+impl Opened {
+    async fn send(&self, client: Client, request: Request<Body>) -> kube::Result<Response<Body>> {
+        let Door { metrics, limits, host, .. } = &self.door;
+        let (lane, method) = (lane(request.uri().path()), request.method().clone());
+        self.may(&method, lane)?;
+        self.turn(&method, lane).await;
+        // The wait may have been longer than the term.
+        self.may(&method, lane)?;
+        let start = Instant::now();
+        let answer = client.send(request).await;
+        metrics.observe(&table::REQUEST_SECONDS, &[method.as_str(), host], start.elapsed());
+        let code = match &answer {
+            Ok(answer) => answer.status().as_u16().to_string(),
+            Err(_) => "<error>".to_string(),
+        };
+        metrics.count(&table::REQUESTS, &[&code, method.as_str(), host]);
+        if code == "429" {
+            limits.waited(Limit::Server, start.elapsed());
+        }
+        answer
+    }
+
+    fn may(&self, method: &Method, lane: Lane) -> kube::Result<()> {
+        if *method == Method::GET {
+            return Ok(());
+        }
+        let refused =
+            |why: &str| Err(kube::Error::Api(Status::failure(why, "Forbidden").with_code(403).boxed()));
+        match &self.door.term {
+            _ if self.door.rehearses => refused("a rehearsal writes nothing"),
+            Some(term) if lane != Lane::Lease && !term.lasts() => refused("no longer the leader"),
+            _ => Ok(()),
+        }
+    }
+
+    async fn turn(&self, method: &Method, lane: Lane) {
+        let turns = match lane {
+            Lane::Lease => None,
+            Lane::Events => self.events.as_ref(),
+            Lane::Work => self.work.as_ref(),
+        };
+        let Some(turns) = turns else { return };
+        let wait = turns.next(Instant::now());
+        let Door { metrics, limits, host, .. } = &self.door;
+        metrics.observe(&table::RATE_SECONDS, &[method.as_str(), host], wait);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+            if lane == Lane::Work {
+                let Pace { qps, burst } = turns.pace();
+                limits.waited(Limit::Rate { qps, burst }, wait);
+            }
+        }
+    }
+}
+
+fn lane(path: &str) -> Lane {
+    let mut words = path.split('/');
+    match words.find(|word| ["leases", "events"].contains(word)) {
+        Some("leases") if path.starts_with("/apis/coordination.k8s.io/") => Lane::Lease,
+        Some("events") if path.starts_with("/api/v1/") || path.starts_with("/apis/events.k8s.io/") => {
+            Lane::Events
+        }
+        _ => Lane::Work,
+    }
+}
+
+#[cfg(test)]
+mod tests;

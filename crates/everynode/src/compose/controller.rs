@@ -1,0 +1,81 @@
+//! `everynode controller`: the DaemonSet loop alone, beside a control plane of anybody.
+
+use super::{health, user_agent};
+use crate::config::{self, Leading};
+use crate::telemetry::process;
+use anyhow::{Context as _, Result};
+use controllers::calls::{self, Door};
+use controllers::limits::Limits;
+use controllers::metrics::Metrics;
+use controllers::{Loop, Loops, leader};
+use std::convert::Infallible;
+use std::path::Path;
+
+/// Runs until `end`, or until something fails.
+pub async fn controller(config: config::Controller, end: impl Future<Output = ()>) -> Result<()> {
+    let (client, host) = client(config.kubeconfig.as_deref()).await?;
+    let listener = match config.metrics {
+        Some(address) => Some(health::listen(address).await?),
+        None => None,
+    };
+    let metrics = Metrics::default();
+    metrics.gather(process::gather);
+    let limits = Limits::new(metrics.clone());
+    // A rehearsal disturbs nobody, and nobody it.
+    let election = config.leading.filter(|_| !config.dry_run).map(election);
+    let door = Door {
+        rehearses: config.dry_run,
+        term: election.as_ref().map(|election| election.term.clone()),
+        pace: config.pace,
+        host,
+        metrics: metrics.clone(),
+        limits: limits.clone(),
+    };
+    let settings = controllers::Config {
+        election,
+        manager: Some(controllers::MANAGER),
+        scope: config.scope,
+        rehearse: config.dry_run.then_some(say as fn(&str)),
+        workers: config.workers,
+        metrics: metrics.clone(),
+        limits,
+        ..Default::default()
+    };
+    let answers = async move {
+        match listener {
+            Some(listener) => health::serve(listener, metrics).await,
+            None => std::future::pending::<Infallible>().await,
+        }
+    };
+    tokio::select! {
+        ended = controllers::run(calls::behind(door, client), Loops::of([Loop::DaemonSets]), settings, end) => Ok(ended?),
+        never = answers => match never {},
+    }
+}
+
+/// A line of a rehearsal.
+fn say(line: &str) {
+    println!("{line}");
+}
+
+/// The cluster's client, and what metrics call the server.
+async fn client(kubeconfig: Option<&Path>) -> Result<(kube::Client, String)> {
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let named = || format!("{}: cannot be used as a kubeconfig", path.display());
+            let file = kube::config::Kubeconfig::read_from(path).with_context(named)?;
+            kube::Config::from_custom_kubeconfig(file, &Default::default()).await.with_context(named)?
+        }
+        None => kube::Config::infer()
+            .await
+            .context("no cluster: name a kubeconfig with --kubeconfig or KUBECONFIG")?,
+    };
+    config.headers.push((http::header::USER_AGENT, user_agent()?));
+    let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+    Ok((kube::Client::try_from(config)?, host))
+}
+
+fn election(leading: Leading) -> leader::Election {
+    let Leading { namespace, name, times } = leading;
+    leader::Election { times, ..super::election((&namespace, &name)) }
+}
