@@ -3,7 +3,7 @@
 //! Neither Debian nor helm's makers have a package for it; Amazon's lambda layer on npm carries the program.
 
 use crate::{World, install, installed, source};
-use e2e::{Answer, assert_says, run_to_end};
+use e2e::{Answer, Server, assert_says, newest_and_oldest, run_to_end};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -60,4 +60,43 @@ fn helm_installs_upgrades_rolls_back_and_removes() {
         format!("GET {path} accepts application/json, */*\n    200 application/json APIResourceList\n")
     });
     world.compare_but("helm", &sometimes);
+}
+
+/// The chart in deploy/ says what the manifests there say, and a server takes it. Deployments are not served here: its
+/// pods are asked about as such.
+#[test]
+fn the_chart_of_the_controller_gives_the_rights_of_the_manifests() {
+    // OW-28.
+    let deploy = source().join("../../../../deploy");
+    let server = Server::start().unwrap();
+    let (_, path) = newest_and_oldest().unwrap().remove(0);
+    let kubectl = server.kubectl(&path);
+    server.wait_until_ready(&kubectl);
+    let render = |more: &[&str]| {
+        let mut helm = Command::new(program());
+        let answer =
+            run_to_end(helm.args(["template", "x"]).arg(deploy.join("chart")).args(more), "").unwrap();
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+        answer.stdout
+    };
+    let rules = |kind: &str| {
+        kubectl.value(&["get", kind, "-n", "kube-system", "everynode-controller"], "{.rules}").unwrap()
+    };
+    let manifests = deploy.join("manifests");
+    kubectl.ok(&["apply", "-f", &manifests.join("rights.yaml").to_string_lossy()]);
+    kubectl.ok(&["apply", "-f", &manifests.join("disruption.yaml").to_string_lossy()]);
+    let expected = [rules("clusterrole"), rules("role")];
+    let rendered = render(&["-n", "kube-system"]);
+    let (deployments, rest): (Vec<&str>, Vec<&str>) =
+        rendered.split("\n---\n").partition(|object| object.contains("\nkind: Deployment\n"));
+    kubectl.ok_with(&["apply", "-f", "-"], &rest.join("\n---\n"));
+    assert_eq!([rules("clusterrole"), rules("role")], expected);
+    let (_, template) = deployments[0].split_once("  template:\n").unwrap();
+    let template: String =
+        template.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect();
+    let pod = template.replacen("metadata:\n", "metadata:\n  name: c\n  namespace: kube-system\n", 1);
+    kubectl.ok_with(&["apply", "--dry-run=server", "-f", "-"], &format!("apiVersion: v1\nkind: Pod\n{pod}"));
+    let part = render(&["--set", "namespaces={a,b}", "--set", "serviceMonitor.enabled=true"]);
+    assert_eq!(part.matches("\nkind: RoleBinding\n").count(), 3, "{part}");
+    assert!(part.contains("--namespaces=a,b\n") && part.contains("\nkind: ServiceMonitor\n"), "{part}");
 }
