@@ -3,7 +3,7 @@
 //! It answers within the call and is deterministic: same calls, same revisions. Its clock is tokio's, so that a
 //! simulation with a paused clock also decides when changes leave the window.
 
-use crate::history::{Draft, History, Intent, Limits, Write};
+use crate::history::{Draft, History, Intent, Limits, Version, Write};
 use crate::watch::{Feed, Reader, Watch, feed};
 use crate::{Entry, Listing, Result, Revision, Store, check_size};
 use bytes::Bytes;
@@ -26,6 +26,17 @@ impl MemoryStore {
     /// An empty one with a window of its own size.
     pub fn with_limits(limits: Limits) -> Self {
         let (feed, reader) = feed(History::new(limits));
+        Self { feed: Mutex::new(feed), reader }
+    }
+
+    /// One that begins with what another one held: a copy, without the changes that led there.
+    pub fn copy_of(listing: Listing) -> Self {
+        let version = |entry: Entry| {
+            let Entry { key, value, revision, created } = entry;
+            (key, Version { value, revision, created })
+        };
+        let (current, entries) = (listing.revision, listing.entries.into_iter().map(version).collect());
+        let (feed, reader) = feed(History::restored(Limits::default(), current, entries, current));
         Self { feed: Mutex::new(feed), reader }
     }
 

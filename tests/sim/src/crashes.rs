@@ -55,7 +55,13 @@ async fn play(call: u64, death: Death) -> Result<Option<Outcome>> {
     let has_died = !world.faults.is_asked();
     seed::come_to_rest(&world).await?;
     let (last, hash, steps) = trace.end();
-    let outcome =
-        Outcome { seed: call, steps, hash, broken: trace.first_broken(), last, faults: world.faults.told() };
+    let outcome = Outcome {
+        seed: call,
+        steps,
+        hash,
+        broken: trace.first_broken(),
+        last,
+        met: trace.coverage(&world.faults.told()),
+    };
     Ok(has_died.then_some(outcome))
 }

@@ -48,6 +48,8 @@ struct Inner {
     /// How far each client's watch of each kind is.
     heard: BTreeMap<(String, String), Revision>,
     told: BTreeMap<&'static str, u64>,
+    /// A namespace's account may come later than its first pods.
+    late_accounts: bool,
 }
 
 /// Before the call reaches the server, or after it took effect.
@@ -123,6 +125,7 @@ impl Faults {
             calls: VecDeque::new(),
             heard: BTreeMap::new(),
             told: BTreeMap::new(),
+            late_accounts: false,
         };
         Self(Arc::new(Mutex::new(inner)))
     }
@@ -193,9 +196,22 @@ impl Faults {
         self.lock().dials.longest_call()
     }
 
-    /// Whether processes crash.
-    pub(crate) fn may_crash(&self) -> bool {
-        self.lock().dials.may_crash()
+    /// Whether a pod's creation may wait for its namespace's account: the loop that makes it is away, or has not seen the
+    /// namespace yet.
+    pub(crate) fn may_wait_for_accounts(&self) -> bool {
+        let inner = self.lock();
+        inner.late_accounts || inner.dials.may_crash()
+    }
+
+    /// Namespaces are made from now on.
+    pub(crate) fn accounts_are_late(&self) {
+        self.lock().late_accounts = true;
+    }
+
+    /// A call that no process of ours makes reaches the server now.
+    pub(crate) fn somebody_else(&self, verb: &'static str, plural: &str, key: &str) {
+        let (client, plural, key) = ("somebody else".to_string(), plural.to_string(), key.to_string());
+        self.arrives(Call { client, verb, plural, key, at: Duration::ZERO });
     }
 
     /// How far the client's watch of a kind is; none before its first complete list.
@@ -255,7 +271,9 @@ impl Faults {
         }
         let (dials, chance) = (inner.dials, &mut inner.chance);
         let fate = dials.fate(call, chance);
-        if let Some(name) = fate.what.name() {
+        let late = [("late", fate.late), ("answer late", fate.answer_late)];
+        let late = late.into_iter().filter(|(_, time)| !time.is_zero()).map(|(name, _)| name);
+        for name in late.chain(fate.what.name()) {
             *inner.told.entry(name).or_default() += 1;
         }
         fate

@@ -17,8 +17,21 @@ pub(crate) const SETS: &str = "/apis/apps/v1/namespaces/default/daemonsets";
 pub(crate) const REVISIONS: &str = "/apis/apps/v1/namespaces/default/controllerrevisions";
 /// Where pods are.
 pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
+/// Where namespaces are.
+pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 /// Where nodes are.
 pub(crate) const NODES: &str = "/api/v1/nodes";
+
+/// Where the DaemonSets of a namespace are, its `controllerrevisions` or its `pods`.
+pub(crate) fn path(namespace: &str, plural: &str) -> String {
+    let root = if plural == "pods" { "/api/v1" } else { "/apis/apps/v1" };
+    format!("{root}/namespaces/{namespace}/{plural}")
+}
+
+/// Where the quotas of a namespace are.
+pub(crate) fn quotas(namespace: &str) -> String {
+    format!("{NAMESPACES}/{namespace}/resourcequotas")
+}
 
 impl Hands {
     pub(crate) fn new(client: Client) -> Self {

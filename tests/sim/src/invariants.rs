@@ -9,12 +9,13 @@ mod others;
 mod pairs;
 mod placed;
 mod quarrels;
-mod reasons;
+pub(crate) mod reasons;
 mod revisions;
 mod status;
 mod untouched;
 
 use crate::clock;
+use crate::coverage::writes;
 use crate::faults::Faults;
 use crate::trace::Trace;
 use crate::truth::{Change, Set, Truth};
@@ -65,13 +66,18 @@ impl Invariants {
         self.window.note(truth, faults, &self.ours, now);
         let since = self.window.since(faults, now);
         let look = Look { truth, faults, ours: &self.ours, since };
+        writes::count(&look, change, key, trace);
         self.of_others.note(truth, faults, &[OTHERS.to_string()], now);
         let of_others = Look { since: self.of_others.since(faults, now), ..look };
         let mut verdicts = match change {
             Change::Pod(pair) => {
                 let calm = [pairs::check, placed::check, reasons::check, untouched::check];
                 let mut verdicts: Vec<Verdict> = calm.iter().map(|check| check(&look, pair)).collect();
+                let counted = self.floor.counted;
                 verdicts.push(self.floor.check(&look, pair));
+                if self.floor.counted > counted {
+                    trace.met("loop", "held against the budget");
+                }
                 verdicts.push(others::of_pod(&of_others, pair));
                 verdicts
             }

@@ -6,10 +6,12 @@
 //! line by line: a failure is its number ([`seed`]). [`script`]s are the same cluster played by hand, with their
 //! output recorded beside them.
 //!
-//! Reading order: [`clock`], [`chance`], [`world`], [`faults`], [`truth`], [`invariants`], [`users`], [`rest`], [`seed`].
+//! Reading order: [`clock`], [`chance`], [`beginning`], [`world`], [`faults`], [`truth`], [`invariants`], [`users`], [`rest`], [`seed`], [`coverage`].
 
+pub(crate) mod beginning;
 pub(crate) mod chance;
 pub(crate) mod clock;
+pub mod coverage;
 pub mod crashes;
 pub(crate) mod faults;
 pub(crate) mod hands;

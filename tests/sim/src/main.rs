@@ -2,13 +2,14 @@
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+use sim::coverage::Table;
 use sim::seed::{self, Length, Outcome};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A simulation does little but make and drop small objects.
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How often the log says how far the run is, in seeds.
-const LOG_EVERY: u64 = 500;
+const LOG_EVERY: u64 = 100;
 
 /// Runs simulated clusters from seeds.
 #[derive(Parser)]
@@ -71,7 +72,7 @@ fn again(seed: u64, length: Length) -> Result<()> {
     if first.broken.is_none() {
         first.last.iter().for_each(|line| println!("{line}"));
     }
-    println!("{first}\nfaults: {:?}", first.faults);
+    println!("{first}\n{}", Table::of(&first.met));
     match (first.hash == second.hash, &first.broken) {
         (false, _) => {
             let lines = first.last.iter().zip(&second.last).find(|(a, b)| a != b);
@@ -89,7 +90,14 @@ struct Sum {
     steps: AtomicU64,
     broken: AtomicU64,
     stop: AtomicBool,
+    met: Mutex<Table>,
     log: Log,
+}
+
+impl Sum {
+    fn met(&self) -> MutexGuard<'_, Table> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn many(arguments: &Arguments, length: Length) -> Result<()> {
@@ -107,12 +115,12 @@ fn many(arguments: &Arguments, length: Length) -> Result<()> {
     let (of_steps, of_seeds) = (steps as f64 / seconds, seeds as f64 / seconds);
     let text = format!("{seeds} seeds, {steps} steps in {seconds:.1} s: {of_steps:.0} steps a second");
     match arguments.row {
-        false => println!("{text}"),
+        false => println!("{}\n{text}", sum.met()),
         true => println!(
             "| simulation on one core, {seeds} seeds | {of_steps:.0} steps/s, {of_seeds:.1} seeds/s | - | - |"
         ),
     }
-    sum.log.say(&format!("{text}; go on with --from {}", arguments.from + seeds));
+    sum.log.say(&format!("{}\n{text}; go on with --from {}", sum.met(), arguments.from + seeds));
     match sum.broken.load(Ordering::Relaxed) {
         0 => Ok(()),
         broken => bail!("{broken} seeds broke a promise"),
@@ -129,6 +137,9 @@ fn work(arguments: &Arguments, length: Length, end: Option<Instant>, sum: &Sum) 
         let seed = arguments.from + number;
         let outcome = seed::run(seed, length);
         let steps = outcome.as_ref().map(|outcome| outcome.steps).unwrap_or_default();
+        if let Ok(outcome) = &outcome {
+            sum.met().add(&outcome.met);
+        }
         let all = sum.steps.fetch_add(steps, Ordering::Relaxed) + steps;
         if number % LOG_EVERY == LOG_EVERY - 1 {
             sum.log.say(&format!("through seed {seed}: {all} steps"));

@@ -10,7 +10,7 @@ use crate::trace::Trace;
 use crate::truth::{Change, Truth};
 use apiserver::encode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use store::{Revision, Store};
+use store::{Listing, Revision, Store};
 use tokio::sync::Notify;
 
 /// What is known of the store. Clones are the same.
@@ -24,8 +24,10 @@ struct Shared {
 }
 
 impl Observer {
-    pub(crate) fn new(trace: Trace) -> Self {
-        Self(Arc::new(Shared { truth: Mutex::default(), moved: Notify::new(), trace }))
+    /// Somebody who knows what the store holds.
+    pub(crate) fn new(trace: Trace, held: Listing) -> Self {
+        let truth = Mutex::new(Truth::of(held));
+        Self(Arc::new(Shared { truth, moved: Notify::new(), trace }))
     }
 
     /// What the store holds, as far as it was looked at.
@@ -46,7 +48,8 @@ impl Observer {
 
     /// Looks on, for ever.
     pub(crate) async fn watch(self, store: Arc<dyn Store>, faults: Faults, mut invariants: Invariants) {
-        let Ok(mut watch) = store.watch(encode::ROOT, 0).await else {
+        let known = self.truth().revision;
+        let Ok(mut watch) = store.watch(encode::ROOT, known).await else {
             return self.0.trace.broken("the store can be watched", "it cannot");
         };
         while let Some(Ok(batch)) = watch.next().await {

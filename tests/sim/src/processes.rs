@@ -5,6 +5,7 @@
 use crate::chance::Chance;
 use crate::clock;
 use crate::faults::{Faults, Wire};
+use crate::invariants::OTHERS;
 use crate::trace::Trace;
 use apiserver::{ApiServer, User};
 use controllers::leader::Election;
@@ -49,6 +50,10 @@ impl Process {
             let crashed = around.faults.started(&self.name);
             self.starts += 1;
             around.trace.say(format_args!("process {} starts", self.name));
+            if self.starts > 1 {
+                let group = if self.name == OTHERS { "others" } else { "loop" };
+                around.trace.met(group, "start again after a crash");
+            }
             let run = controllers::run(
                 around.client(&self.name),
                 self.loops.clone(),
@@ -75,6 +80,7 @@ impl Process {
         match end {
             Ok(Err(LoopError::Leader(_))) if self.takes_turns => {
                 trace.say(format_args!("process {} leads no more", self.name));
+                trace.met("loop", "loses its lease");
             }
             Ok(Err(error)) => {
                 trace.broken("loops never end by themselves", format_args!("{}: {error}", self.name))

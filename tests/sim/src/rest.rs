@@ -10,7 +10,7 @@ use crate::invariants::{Look, placement, surges};
 use crate::truth::{Set, Truth};
 use crate::words;
 use daemonset::{Backoff, Placement, Snapshot, Unseen};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use objects::owner::controller_of;
 use objects::pod;
 use std::collections::BTreeSet;
@@ -21,7 +21,23 @@ pub(crate) fn complaints(truth: &Truth) -> Vec<String> {
     let sets = truth.sets.now().map(|(_, set)| set);
     let mut complaints: Vec<String> = sets.flat_map(|set| of_set(truth, set)).collect();
     complaints.extend(orphans(truth));
+    complaints.extend(namespaces(truth));
     complaints
+}
+
+/// What ends has come to its end, and left nothing behind.
+fn namespaces(truth: &Truth) -> Vec<String> {
+    let ends = |namespace: &Namespace| namespace.metadata.deletion_timestamp.is_some();
+    let ending = truth.namespaces.now().filter(|(_, namespace)| ends(namespace));
+    let ending = ending.map(|(name, _)| format!("namespace {name} has not come to its end"));
+    let all = truth.pods.now().map(|(key, _)| key);
+    let all =
+        all.chain(truth.sets.now().map(|(key, _)| key)).chain(truth.revisions.now().map(|(key, _)| key));
+    let is_lost = |key: &&String| {
+        let namespace = key.split('/').next().unwrap_or_default();
+        truth.namespaces.get(namespace).is_none()
+    };
+    ending.chain(all.filter(is_lost).map(|key| format!("{key} is in a namespace that is gone"))).collect()
 }
 
 fn of_set(truth: &Truth, set: &Arc<Set>) -> Vec<String> {
@@ -81,11 +97,13 @@ fn on_node(truth: &Truth, set: &Set, node: &Node) -> Option<String> {
             && words::target(pod) == name
             && !(pod::is_terminal(pod) && pod::is_terminating(pod))
     };
-    let live = truth.pods.now().map(|(_, pod)| pod).filter(is_here).count();
+    let here: Vec<&Arc<Pod>> = truth.pods.now().map(|(_, pod)| pod).filter(is_here).collect();
+    let live = here.len();
+    // A surge that cannot end, because one of the two does not serve, leaves both.
+    let is_surge = live == 2 && surges(set) && !here.iter().all(|pod| pod::is_ready(pod));
     let is_right = match placement(set, node)? {
-        // A surge that cannot end, because the new daemon is broken, leaves both.
-        Placement::Run => live == 1 || (live == 2 && surges(set)),
-        Placement::Stay(_) => live <= 1 || (live == 2 && surges(set)),
+        Placement::Run => live == 1 || is_surge,
+        Placement::Stay(_) => live <= 1 || is_surge,
         Placement::Leave(_) => live == 0,
     };
     let set = set.object.metadata.name.clone().unwrap_or_default();

@@ -1,14 +1,15 @@
 //! One run from one seed: a world, users, faults, and then rest.
 
+use crate::beginning::Beginning;
 use crate::chance::Chance;
 use crate::clock;
+use crate::coverage::Coverage;
 use crate::faults::Dials;
 use crate::rest;
 use crate::trace::{Broken, Trace};
 use crate::users;
 use crate::world::{Plan, World};
 use anyhow::{Context as _, Result};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -74,12 +75,13 @@ pub struct Outcome {
     pub broken: Option<Broken>,
     /// The last lines of the trace.
     pub last: Vec<String>,
-    /// How often each fault struck.
-    pub faults: BTreeMap<&'static str, u64>,
+    /// What it has met.
+    pub met: Coverage,
 }
 
 /// Runs a seed on this thread.
 pub fn run(seed: u64, length: Length) -> Result<Outcome> {
+    Beginning::prepare()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.context("the runtime")?;
     runtime.block_on(play(seed, length))
@@ -92,7 +94,9 @@ async fn play(seed: u64, length: Length) -> Result<Outcome> {
     // Every eighth run goes without faults: users alone must be able to break nothing.
     let is_calm = seed.is_multiple_of(8);
     let dials = if is_calm { Dials::default() } else { Dials::swarm(&mut of_plan) };
-    let plan = Plan { dials, two_leaders: !is_calm && of_plan.percent(20), ..Plan::default() };
+    let two_leaders = !is_calm && of_plan.percent(20);
+    let beginning = if of_plan.percent(5) { Beginning::Empty } else { Beginning::Furnished };
+    let plan = Plan { dials, two_leaders, beginning, ..Plan::default() };
     let size = Size::of(length, chance.branch("size"));
     let trace = Trace::default();
     trace.say(format_args!("seed {seed}: {size:?} {plan:?}"));
@@ -100,10 +104,17 @@ async fn play(seed: u64, length: Length) -> Result<Outcome> {
     world.faults.turn(true);
     users::play(&mut world, chance.branch("users"), size).await;
     world.faults.turn(false);
-    users::leave(&mut world);
+    users::leave(&mut world).await;
     come_to_rest(&world).await?;
     let (last, hash, steps) = trace.end();
-    Ok(Outcome { seed, steps, hash, broken: trace.first_broken(), last, faults: world.faults.told() })
+    Ok(Outcome {
+        seed,
+        steps,
+        hash,
+        broken: trace.first_broken(),
+        last,
+        met: trace.coverage(&world.faults.told()),
+    })
 }
 
 /// Waits until nothing is left to be done, for a while.

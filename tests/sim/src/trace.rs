@@ -3,7 +3,8 @@
 //! The hash over all lines says whether two runs were the same; only the last lines are kept.
 
 use crate::clock;
-use std::collections::VecDeque;
+use crate::coverage::Coverage;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -35,6 +36,7 @@ struct Inner {
     hash: u64,
     steps: u64,
     broken: Option<Broken>,
+    coverage: Coverage,
 }
 
 impl Trace {
@@ -55,6 +57,28 @@ impl Trace {
     /// One more write was looked at.
     pub(crate) fn step(&self) {
         self.lock().steps += 1;
+    }
+
+    /// How many writes were looked at.
+    pub(crate) fn steps(&self) -> u64 {
+        self.lock().steps
+    }
+
+    /// Something of the table was met.
+    pub(crate) fn met(&self, group: &str, name: &str) {
+        self.lock().coverage.count(group, name);
+    }
+
+    /// Whether something of the table was met.
+    pub(crate) fn has_met(&self, group: &str, name: &str) -> bool {
+        self.lock().coverage.has(group, name)
+    }
+
+    /// What was met, together with these faults.
+    pub(crate) fn coverage(&self, faults: &BTreeMap<&'static str, u64>) -> Coverage {
+        let mut coverage = self.lock().coverage.clone();
+        coverage.faults(faults);
+        coverage
     }
 
     /// A promise is broken; the first one counts.

@@ -6,7 +6,7 @@
 use apiserver::encode;
 use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Event, EventKind, Revision};
+use store::{Entry, Event, EventKind, Listing, Revision};
 
 /// A DaemonSet, typed and as it is stored.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ pub(crate) struct Truth {
     pub(crate) pods: History<Pod>,
     pub(crate) sets: History<Set>,
     pub(crate) revisions: History<ControllerRevision>,
+    pub(crate) namespaces: History<Namespace>,
 }
 
 /// One write of one object.
@@ -70,6 +71,17 @@ impl<T> Default for History<T> {
 }
 
 impl Truth {
+    /// What a store holds before the first write.
+    pub(crate) fn of(held: Listing) -> Self {
+        let mut truth = Self::default();
+        for Entry { key, value, revision, .. } in held.entries {
+            let kind = EventKind::Put { value, created: true };
+            truth.apply(&Event { revision, key, kind, previous: None }, Duration::ZERO);
+        }
+        truth.revision = held.revision;
+        truth
+    }
+
     /// Takes the next write in.
     pub(crate) fn apply(&mut self, event: &Event, at: Duration) -> Change {
         self.revision = event.revision;
@@ -83,6 +95,10 @@ impl Truth {
             "pods" => Change::Pod(self.pods.put(key, revision, at, read(event))),
             "controllerrevisions" => Change::Revision(self.revisions.put(key, revision, at, read(event))),
             "daemonsets" => Change::Set(self.sets.put(key, revision, at, whole(event))),
+            "namespaces" => {
+                self.namespaces.put(key, revision, at, read(event));
+                Change::Other
+            }
             _ => Change::Other,
         }
     }

@@ -47,7 +47,7 @@ impl Window {
 
 /// The longest time between a plan and its last write.
 fn under_way(faults: &Faults) -> Duration {
-    let account = if faults.may_crash() { ACCOUNT_WAIT } else { Duration::ZERO };
+    let account = if faults.may_wait_for_accounts() { ACCOUNT_WAIT } else { Duration::ZERO };
     WORK + account + faults.longest_call() * CALLS_IN_A_ROW
 }
 

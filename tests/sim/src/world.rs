@@ -1,7 +1,7 @@
 //! A cluster in one thread: server, loops, machines, and somebody who looks at every write.
 
+use crate::beginning::{self, Beginning};
 use crate::chance::{self, Chance};
-use crate::clock;
 use crate::faults::{Dials, Faults};
 use crate::hands::Hands;
 use crate::invariants::Invariants;
@@ -10,7 +10,7 @@ use crate::observer::Observer;
 use crate::processes::{Around, Process};
 use crate::trace::Trace;
 use anyhow::{Context as _, Result};
-use apiserver::{ApiServer, Sources, User};
+use apiserver::{ApiServer, User};
 use controllers::{Loop, Loops};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) dials: Dials,
     /// Two processes take turns with the loop `daemonsets`.
     pub(crate) two_leaders: bool,
+    /// What the store holds.
+    pub(crate) beginning: Beginning,
     /// These loops do not run.
     pub(crate) without: BTreeSet<Loop>,
 }
@@ -46,9 +48,10 @@ impl World {
     /// A world without machines. Call it in the runtime in which it shall run, after [`clock::begin`].
     pub(crate) async fn begin(chance: &Chance, plan: Plan, trace: Trace) -> Result<Self> {
         chance::give_server(chance.branch("server"));
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let held = plan.beginning.listing()?;
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::copy_of(held.clone()));
         let faults = Faults::new(chance.branch("faults"), plan.dials);
-        let observer = Observer::new(trace.clone());
+        let observer = Observer::new(trace.clone(), held);
         let mut tasks = JoinSet::new();
         let ours = match plan.two_leaders {
             true => vec!["daemonsets-a".to_string(), "daemonsets-b".to_string()],
@@ -56,7 +59,7 @@ impl World {
         };
         let looks = observer.clone().watch(store.clone(), faults.clone(), Invariants::of(ours.clone()));
         tasks.spawn(looks);
-        let server = open(store.clone()).await?;
+        let server = beginning::open(store.clone()).await?;
         let around = Around { server: server.clone(), faults: faults.clone(), trace: trace.clone() };
         for name in ours.clone() {
             let loops = Loops::of([Loop::DaemonSets]);
@@ -96,17 +99,4 @@ fn others(chance: &Chance, without: &BTreeSet<Loop>) -> Process {
         chance: chance.branch("others"),
         starts: 0,
     }
-}
-
-async fn open(store: Arc<dyn Store>) -> Result<ApiServer> {
-    let config = apiserver::Config {
-        advertise: ([127, 0, 0, 1], 6443).into(),
-        token_user: Arc::new(|_| None),
-        agent_tls: None,
-        ca_pem: String::new(),
-        issuer: None,
-        audit: None,
-        sources: Sources { now: clock::of_server, chance: chance::of_server },
-    };
-    ApiServer::open(store, config).await.context("the API server")
 }

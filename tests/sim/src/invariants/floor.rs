@@ -21,7 +21,11 @@ const PROMISE: &str = "a rollout takes no more daemons than it may";
 
 /// Nodes that the loop has left without an available daemon, and since when; by the set's uid.
 #[derive(Default)]
-pub(super) struct Floor(BTreeMap<String, BTreeMap<String, Duration>>);
+pub(super) struct Floor {
+    harmed: BTreeMap<String, BTreeMap<String, Duration>>,
+    /// How often nodes were counted.
+    pub(super) counted: u64,
+}
 
 impl Floor {
     pub(super) fn check(&mut self, look: &Look<'_>, pair: &Pair<Pod>) -> Verdict {
@@ -31,7 +35,7 @@ impl Floor {
         let node = words::target(old);
         if !look.is_ours("delete", "pods", &pair.key) {
             // Somebody else's doing from here on.
-            self.0.entry(uid).or_default().remove(&node);
+            self.harmed.entry(uid).or_default().remove(&node);
             return Ok(());
         }
         let sets = look.sets(&key, &uid);
@@ -41,7 +45,8 @@ impl Floor {
         if !wanted || has_ended || !served(old, &sets) || has_served_beside(look, &pair.key, &uid, &node) {
             return Ok(());
         }
-        let harmed = self.0.entry(uid.clone()).or_default();
+        self.counted += 1;
+        let harmed = self.harmed.entry(uid.clone()).or_default();
         harmed.insert(node.clone(), clock::elapsed());
         let is_dark = |node: &String, since: &mut Duration| {
             let places = look.placements(&sets, node);

@@ -6,6 +6,7 @@
 //! | anybody | take it away | it was told to end, and its node is gone, or it was never bound, or has ended |
 //! | taint eviction | end it | its node has a NoExecute taint that it does not tolerate for ever (NP-5) |
 //! | garbage collector | end it | its DaemonSet is gone, or is deleted in the foreground (OW-19) |
+//! | namespaces | end it | its namespace is being deleted |
 //! | a node | take it away | it was told to end before |
 //!
 //! Preemption is no reason: all daemons here are of one priority. A user's own calls are not looked at.
@@ -38,7 +39,12 @@ pub(super) fn of_pod(look: &Look<'_>, pair: &Pair<Pod>) -> Verdict {
     // Nobody has to be waited for.
     let is_over = pod::node_name(old).is_none() || pod::is_terminal(old);
     let is_known = match ends {
-        true => is_lost || is_tainted(look, old) || owner_goes(look, controller_uid(old)),
+        true => {
+            is_lost
+                || is_tainted(look, old)
+                || owner_goes(look, controller_uid(old))
+                || namespace_goes(look, &pair.key)
+        }
         false => is_lost || is_over,
     };
     match is_known {
@@ -56,7 +62,7 @@ pub(super) fn of_revision(look: &Look<'_>, pair: &Pair<ControllerRevision>) -> V
     let calls = look.faults.just_now("delete", "controllerrevisions", &pair.key);
     let is_theirs = !calls.is_empty() && calls.iter().all(|call| call.client == "others");
     let uid = controller_of(&old.metadata).map(|owner| owner.uid.as_str());
-    match !is_theirs || owner_goes(look, uid) {
+    match !is_theirs || owner_goes(look, uid) || namespace_goes(look, &pair.key) {
         true => Ok(()),
         false => Err(("nobody ends a revision without a reason", pair.key.clone())),
     }
@@ -80,6 +86,15 @@ fn is_tainted(look: &Look<'_>, pod: &Pod) -> bool {
         taints.filter(|taint| taint.effect == NO_EXECUTE).any(|taint| !for_ever(taint))
     };
     look.truth.nodes.since(node, look.since).iter().flatten().any(|node| evicts(node))
+}
+
+/// Whether the namespace of this key was being deleted at some moment, or was not there.
+fn namespace_goes(look: &Look<'_>, key: &str) -> bool {
+    let namespace = key.split('/').next().unwrap_or_default();
+    let versions = look.truth.namespaces.since(namespace, look.since);
+    versions
+        .iter()
+        .any(|found| found.as_ref().is_none_or(|found| found.metadata.deletion_timestamp.is_some()))
 }
 
 fn controller_uid(pod: &Pod) -> Option<&str> {

@@ -16,26 +16,37 @@ const PROMISE: &str = "no daemon is ended without a reason";
 
 pub(super) fn check(look: &Look<'_>, pair: &Pair<Pod>) -> Verdict {
     let Some(old) = &pair.old else { return Ok(()) };
-    let ends = pair.new.as_ref().is_none_or(|new| pod::is_terminating(new)) && !pod::is_terminating(old);
-    if !ends || !look.is_ours("delete", "pods", &pair.key) {
+    if !ends(old, pair.new.as_deref()) || !look.is_ours("delete", "pods", &pair.key) {
         return Ok(());
     }
-    let versions = look.truth.pods.since(&pair.key, look.since);
-    // It may have been let go a moment ago, unseen.
-    let Some((key, uid)) = versions.iter().flatten().rev().find_map(|pod| Look::owner(pod)) else {
-        return Err((PROMISE, format!("{} belongs to nobody", pair.key)));
-    };
+    match why(look, &pair.key, old) {
+        Some(_) => Ok(()),
+        None => Err((PROMISE, format!("{} ({}) on {}", pair.key, words::hash(old), words::target(old)))),
+    }
+}
+
+/// Whether this write ends the pod.
+pub(crate) fn ends(old: &Pod, new: Option<&Pod>) -> bool {
+    new.is_none_or(pod::is_terminating) && !pod::is_terminating(old)
+}
+
+/// Why the loop may end this pod, in the words of [`crate::coverage`]; the first reason that it could see.
+pub(crate) fn why(look: &Look<'_>, pod_key: &str, old: &Pod) -> Option<&'static str> {
+    let versions = look.truth.pods.since(pod_key, look.since);
+    // It may have been let go a moment ago, unseen; what belongs to nobody is nobody's to end.
+    let (key, uid) = versions.iter().flatten().rev().find_map(|pod| Look::owner(pod))?;
     let (sets, node) = (look.sets(&key, &uid), words::target(old));
-    let has_ended = versions.iter().flatten().any(|pod| pod::is_terminal(pod));
-    let placements = look.placements(&sets, &node);
-    let unwanted = placements.iter().any(|p| !matches!(p, Some(Placement::Run | Placement::Stay(_))));
-    if has_ended || unwanted || has_company(look, &pair.key, &uid, &node) {
-        return Ok(());
+    let is_unwanted = || {
+        let placements = look.placements(&sets, &node);
+        placements.iter().any(|p| !matches!(p, Some(Placement::Run | Placement::Stay(_))))
+    };
+    match () {
+        () if versions.iter().flatten().any(|pod| pod::is_terminal(pod)) => Some("ends: it had ended"),
+        () if is_unwanted() => Some("ends: its node wants none"),
+        () if has_company(look, pod_key, &uid, &node) => Some("ends: another one is there"),
+        () if sets.iter().any(|set| may_replace(look, set, old)) => Some("ends: its template is old"),
+        () => None,
     }
-    if sets.iter().any(|set| may_replace(look, set, old)) {
-        return Ok(());
-    }
-    Err((PROMISE, format!("{} ({}) on {node} of {key}", pair.key, words::hash(old))))
 }
 
 /// Whether another live pod of the set was on the node at some moment of the window.

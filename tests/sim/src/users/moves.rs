@@ -3,7 +3,7 @@
 use super::sets;
 use crate::chance::Chance;
 use crate::clock::{self, Party};
-use crate::hands::{NODES, Outcome, PODS, SETS};
+use crate::hands::{NAMESPACES, NODES, Outcome, path, quotas};
 use crate::machines::{Make, client_of};
 use crate::seed::Size;
 use crate::world::World;
@@ -13,6 +13,10 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::time::Duration;
 
+/// [`Move::Precede`] in the table.
+pub(super) const PRECEDE: &str = "another controller was here";
+/// The name of the one quota of a namespace.
+pub(super) const QUOTA: &str = "few";
 /// Machines that users buy in addition to the first ones.
 const MORE_MACHINES: usize = 2;
 
@@ -36,6 +40,10 @@ pub(super) enum Move {
     Hang { node: String, hangs: bool },
     Crash { process: String },
     Clock { party: Party, seconds: i64 },
+    DeleteNamespace,
+    Quota { namespace: &'static str, pods: usize },
+    LiftQuota { namespace: &'static str },
+    Precede { name: String },
 }
 
 impl Move {
@@ -47,11 +55,13 @@ impl Move {
             return Self::buy(world, chance);
         }
         let set = a_name(size, chance);
-        let exists = world.observer.truth().sets.get(&format!("default/{set}")).is_some();
+        let exists = world.observer.truth().sets.get(&key_of(&set)).is_some();
         match chance.below(100) {
             _ if !exists => Self::Apply { set: sets::any(&set, chance), name: set },
-            0..30 => change(set, chance),
-            30..36 => Self::Undo { name: set },
+            0..26 => change(set, chance),
+            26..30 => on_namespace(sets::namespace(&set), chance),
+            30..32 => Self::Precede { name: set },
+            32..36 => Self::Undo { name: set },
             36..40 => Self::Delete {
                 name: set,
                 propagation: ["Background", "Foreground", "Orphan"][chance.below(3)],
@@ -67,25 +77,54 @@ impl Move {
         buy(world, chance)
     }
 
+    /// Its name in [`crate::coverage`].
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Apply { .. } => "apply",
+            Self::Change { what, .. } => what,
+            Self::Undo { .. } => "undo",
+            Self::Delete { propagation: "Background", .. } => "delete (Background)",
+            Self::Delete { propagation: "Foreground", .. } => "delete (Foreground)",
+            Self::Delete { .. } => "delete (Orphan)",
+            Self::DeletePod { .. } => "delete a pod",
+            Self::FailPod { .. } => "fail a pod",
+            Self::Orphan { .. } => "orphan a pod",
+            Self::Release { .. } => "release a pod",
+            Self::Label { .. } => "label a node",
+            Self::Taint { .. } => "taint a node",
+            Self::Cordon { .. } => "cordon",
+            Self::Buy { .. } => "buy",
+            Self::Sell { .. } => "sell",
+            Self::SwitchOff { .. } => "switch a machine off",
+            Self::SwitchOn { .. } => "switch a machine on",
+            Self::Hang { hangs: true, .. } => "hang a machine",
+            Self::Hang { .. } => "let it go on",
+            Self::Crash { .. } => "kill a process",
+            Self::Clock { .. } => "a clock jumps",
+            Self::DeleteNamespace => "delete a namespace",
+            Self::Quota { .. } => "set a quota",
+            Self::LiftQuota { .. } => "lift a quota",
+            Self::Precede { .. } => PRECEDE,
+        }
+    }
+
     /// Makes it.
     pub(super) async fn make(self, world: &mut World) -> Outcome {
         let hands = world.hands.clone();
         match self {
-            Self::Apply { set, .. } => hands.create(SETS, &set).await,
-            Self::Change { name, patch, .. } => hands.patch(&format!("{SETS}/{name}"), &patch).await,
+            Self::Apply { name, set } => apply(world, &name, &set).await,
+            Self::Change { name, patch, .. } => hands.patch(&path_of(&name), &patch).await,
             Self::Undo { name } => super::undo(world, &name).await,
-            Self::Delete { name, propagation } => hands.delete(&format!("{SETS}/{name}"), propagation).await,
-            Self::DeletePod { key } => hands.delete(&format!("{PODS}/{key}"), "Background").await,
+            Self::Delete { name, propagation } => hands.delete(&path_of(&name), propagation).await,
+            Self::DeletePod { key } => hands.delete(&pod(&key), "Background").await,
             Self::FailPod { key, phase } => {
-                hands.merge(&format!("{PODS}/{key}/status"), &json!({"status": {"phase": phase}})).await
+                hands.merge(&format!("{}/status", pod(&key)), &json!({"status": {"phase": phase}})).await
             }
             Self::Orphan { key } => {
-                let patch = json!({"metadata": {"ownerReferences": null}});
-                hands.merge(&format!("{PODS}/{key}"), &patch).await
+                hands.merge(&pod(&key), &json!({"metadata": {"ownerReferences": null}})).await
             }
             Self::Release { key } => {
-                let patch = json!({"metadata": {"labels": {"app": null}}});
-                hands.merge(&format!("{PODS}/{key}"), &patch).await
+                hands.merge(&pod(&key), &json!({"metadata": {"labels": {"app": null}}})).await
             }
             Self::Label { node, disk } => {
                 let patch = json!({"metadata": {"labels": {"disk": disk}}});
@@ -102,6 +141,18 @@ impl Move {
                 world.machines.sell(&node);
                 hands.delete(&format!("{NODES}/{node}"), "Background").await
             }
+            Self::DeleteNamespace => {
+                hands.delete(&format!("{NAMESPACES}/{}", sets::TEAM), "Background").await
+            }
+            Self::Quota { namespace, pods } => {
+                let quota = json!({"kind": "ResourceQuota", "apiVersion": "v1", "metadata": {"name": QUOTA},
+                    "spec": {"hard": {"pods": pods.to_string()}}});
+                hands.create(&quotas(namespace), &quota).await
+            }
+            Self::LiftQuota { namespace } => {
+                hands.delete(&format!("{}/{QUOTA}", quotas(namespace)), "Background").await
+            }
+            Self::Precede { name } => precede(world, &name).await,
             other => other.at_machine(world),
         }
     }
@@ -119,6 +170,57 @@ impl Move {
             _ => {}
         }
         Ok(Value::Null)
+    }
+}
+
+/// A DaemonSet, and the namespace in which it shall live if that is not there.
+async fn apply(world: &World, name: &str, set: &Value) -> Outcome {
+    let namespace = sets::namespace(name);
+    if namespace == sets::TEAM {
+        let made = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": namespace}});
+        // Its first pods wait for the account that another loop makes in it.
+        world.faults.accounts_are_late();
+        // It may be there, or on its way out.
+        if world.hands.create(NAMESPACES, &made).await.is_ok() {
+            world.trace.met("user", "make a namespace");
+        }
+    }
+    world.hands.create(&path(namespace, "daemonsets"), set).await
+}
+
+/// Another controller has seen a new template, and its last status takes all daemons for updated (TK-5).
+async fn precede(world: &World, name: &str) -> Outcome {
+    let count = {
+        let truth = world.observer.truth();
+        let set = truth.sets.get(&key_of(name)).ok_or("it is gone")?;
+        set.object.status.as_ref().map(|status| status.current_number_scheduled)
+    };
+    let template = json!({"metadata": {"annotations": {"before": world.trace.steps().to_string()}}});
+    let changed = world.hands.patch(&path_of(name), &json!({"spec": {"template": template}})).await?;
+    let status = json!({"conditions": null, "updatedNumberScheduled": count,
+        "observedGeneration": changed["metadata"]["generation"]});
+    world.faults.somebody_else("put", "daemonsets", &key_of(name));
+    world.hands.merge(&format!("{}/status", path_of(name)), &json!({"status": status})).await
+}
+
+fn key_of(set: &str) -> String {
+    format!("{}/{set}", sets::namespace(set))
+}
+
+fn path_of(set: &str) -> String {
+    format!("{}/{set}", path(sets::namespace(set), "daemonsets"))
+}
+
+fn pod(key: &str) -> String {
+    let (namespace, name) = key.split_once('/').unwrap_or(("default", key));
+    format!("{}/{name}", path(namespace, "pods"))
+}
+
+fn on_namespace(namespace: &'static str, chance: &mut Chance) -> Move {
+    match chance.below(6) {
+        0 | 1 if namespace == sets::TEAM => Move::DeleteNamespace,
+        0..4 => Move::Quota { namespace, pods: chance.below(4) },
+        _ => Move::LiftQuota { namespace },
     }
 }
 
@@ -169,7 +271,7 @@ fn change(name: String, chance: &mut Chance) -> Move {
 
 fn on_pod(world: &World, chance: &mut Chance) -> Option<Move> {
     let keys: Vec<String> = world.observer.truth().pods.now().map(|(key, _)| key.clone()).collect();
-    let key = chance.pick(&keys)?.trim_start_matches("default/").to_string();
+    let key = chance.pick(&keys)?.clone();
     Some(match chance.below(10) {
         0..5 => Move::DeletePod { key },
         5..8 => Move::FailPod { key, phase: ["Failed", "Succeeded"][chance.below(2)] },
@@ -239,6 +341,10 @@ impl fmt::Display for Move {
             Self::Hang { node, hangs: false } => write!(f, "machine {node} goes on"),
             Self::Crash { process } => write!(f, "process {process} is killed"),
             Self::Clock { party, seconds } => write!(f, "the clock of {party:?} is {seconds} s fast"),
+            Self::DeleteNamespace => write!(f, "delete namespace {}", sets::TEAM),
+            Self::Quota { namespace, pods } => write!(f, "{pods} pods at most in {namespace}"),
+            Self::LiftQuota { namespace } => write!(f, "any number of pods in {namespace}"),
+            Self::Precede { name } => write!(f, "another controller took all daemons of {name} for updated"),
         }
     }
 }

@@ -5,8 +5,15 @@ use serde_json::{Value, json};
 
 /// Names of DaemonSets.
 pub(super) const NAMES: [&str; 3] = ["a", "b", "c"];
+/// A namespace that users make and delete; all others are there from the beginning.
+pub(super) const TEAM: &str = "team";
 /// Images: two that run, one that crashes, one that cannot be pulled.
 const IMAGES: [&str; 5] = ["hello:1", "hello:2", "hello:3", "hello:broken", "no.invalid/hello:1"];
+
+/// Where the DaemonSet of this name lives.
+pub(super) fn namespace(name: &str) -> &'static str {
+    if name == "b" { TEAM } else { "default" }
+}
 
 /// A new DaemonSet of this name.
 pub(super) fn any(name: &str, chance: &mut Chance) -> Value {
@@ -26,7 +33,7 @@ pub(super) fn any(name: &str, chance: &mut Chance) -> Value {
     let (ready, limit) = ([0, 0, 0, 3, 20][chance.below(5)], [0, 1, 2, 10][chance.below(4)]);
     json!({
         "apiVersion": "apps/v1", "kind": "DaemonSet",
-        "metadata": {"name": name, "namespace": "default"},
+        "metadata": {"name": name, "namespace": namespace(name)},
         "spec": {
             "selector": {"matchLabels": {"app": name}},
             "updateStrategy": strategy(chance),
