@@ -170,7 +170,7 @@ mod tests {
             ("--leader-elect-renew-deadline 15s", "or two could lead"),
             ("--leader-elect-retry-period 10s", "--leader-elect-retry-period"),
             ("--leader-elect-retry-period soon", "--leader-elect-retry-period"),
-            ("--kube-api-qps -1", "--kube-api-qps"),
+            ("--kube-api-qps=-1", "--kube-api-qps"),
             ("--namespaces A", "--namespaces"),
             ("--concurrent-syncs 0", "--concurrent-syncs"),
             ("--log-format xml", "--log-format"),
