@@ -1,10 +1,11 @@
 //! Whose bearer token is this: a service account's, a joining node's, or nobody's (wire 7.1.2)?
 //!
-//! The form of a token says who is asked, so that a token is never shown to two. Join tokens and whatever else the
-//! configuration knows are for this server itself.
+//! The form of a token says who is asked. Bootstrap tokens, and whatever the configuration knows beside them, are for this
+//! server itself.
 
 use crate::Inner;
 use crate::authn::{User, known};
+use crate::bootstrap_tokens;
 use crate::service_accounts::DEFAULT_ISSUER;
 use crate::service_accounts::check::{self, Known, NoUser};
 use crate::service_accounts::claims::Refusal;
@@ -26,7 +27,11 @@ pub async fn user(server: &Inner, token: &str, wanted: &[String]) -> Result<Know
     }
     let ours = audiences(server);
     let audiences: Vec<String> = wanted.iter().filter(|word| ours.contains(word)).cloned().collect();
-    match (server.config.token_user)(token) {
+    let user = match bootstrap_tokens::user(server, token).await? {
+        Some(user) => Some(user),
+        None => (server.config.token_user)(token),
+    };
+    match user {
         Some(user) if !audiences.is_empty() => Ok(Known { user: known(user), audiences }),
         Some(User { .. }) | None => Err(Refusal::Unknown.into()),
     }

@@ -14,6 +14,7 @@ pub mod authn;
 pub mod authz;
 mod bearer;
 mod bootstrap;
+mod bootstrap_tokens;
 mod cache;
 mod chance;
 mod claims;

@@ -15,7 +15,7 @@ pub use mirror::{Change, Mirror};
 pub use whole::Whole;
 
 use crate::Scope;
-use crate::token_secrets;
+use crate::{bootstrap_tokens, token_secrets};
 use feed::{feed, feed_of};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -87,6 +87,8 @@ pub enum Watched {
     RootCaMaps,
     /// Secrets with a service account's token.
     TokenSecrets,
+    /// Secrets with a bootstrap token.
+    BootstrapTokens,
     /// CertificateSigningRequests.
     Requests,
     /// PodDisruptionBudgets.
@@ -122,6 +124,8 @@ pub struct Caches {
     pub root_ca_maps: Arc<Mirror<ConfigMap>>,
     /// Secrets with a service account's token.
     pub token_secrets: Arc<Mirror<Secret>>,
+    /// Secrets with a bootstrap token.
+    pub bootstrap_tokens: Arc<Mirror<Secret>>,
     /// CertificateSigningRequests.
     pub requests: Arc<Mirror<CertificateSigningRequest>>,
     /// PodDisruptionBudgets.
@@ -149,6 +153,7 @@ impl Default for Caches {
             service_accounts: Arc::new(Mirror::new(&[])),
             root_ca_maps: Arc::new(Mirror::new(&[])),
             token_secrets: Arc::new(Mirror::new(&[])),
+            bootstrap_tokens: Arc::new(Mirror::new(&[])),
             requests: Arc::new(Mirror::new(&[])),
             budgets: Arc::new(Mirror::new(&[])),
             quotas: Arc::new(Mirror::new(&[])),
@@ -183,6 +188,7 @@ impl Caches {
                 Watched::ServiceAccounts => self.service_accounts.synced().await,
                 Watched::RootCaMaps => self.root_ca_maps.synced().await,
                 Watched::TokenSecrets => self.token_secrets.synced().await,
+                Watched::BootstrapTokens => self.bootstrap_tokens.synced().await,
                 Watched::Requests => self.requests.synced().await,
                 Watched::Budgets => self.budgets.synced().await,
                 Watched::Quotas => self.quotas.synced().await,
@@ -217,6 +223,11 @@ impl Caches {
             Watched::TokenSecrets => {
                 let typed = all.fields(&format!("type={}", token_secrets::TYPE));
                 feed(Api::all(client), typed, trim::field_owners, self.token_secrets.clone()).boxed()
+            }
+            Watched::BootstrapTokens => {
+                let typed = all.fields(&format!("type={}", bootstrap_tokens::TYPE));
+                let api = Api::namespaced(client, bootstrap_tokens::NAMESPACE);
+                feed(api, typed, trim::field_owners, self.bootstrap_tokens.clone()).boxed()
             }
             Watched::Requests => {
                 feed(Api::all(client), all, trim::only_metadata, self.requests.clone()).boxed()

@@ -10,6 +10,7 @@
 //! Kubernetes: `cmd/kube-controller-manager/app` (one process, many loops), and kube-scheduler.
 
 pub mod act;
+mod bootstrap_tokens;
 pub mod caches;
 pub mod calls;
 pub mod certificates;
@@ -79,11 +80,13 @@ pub enum Loop {
     Endpoints,
     /// What stands behind a service by its owner's hand, in the new form too.
     EndpointMirroring,
+    /// Bootstrap tokens that are over go. Runs only where nodes can join with one ([`Config::signer`]).
+    BootstrapTokens,
 }
 
 impl Loop {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::DaemonSets,
         Self::Scheduling,
         Self::NodeLifecycle,
@@ -97,6 +100,7 @@ impl Loop {
         Self::TokenSecrets,
         Self::Endpoints,
         Self::EndpointMirroring,
+        Self::BootstrapTokens,
     ];
 
     /// The loop's name in logs and flags.
@@ -115,6 +119,7 @@ impl Loop {
             Self::TokenSecrets => "token_secrets",
             Self::Endpoints => "endpoints",
             Self::EndpointMirroring => "endpoint_mirroring",
+            Self::BootstrapTokens => "bootstrap_tokens",
         }
     }
 
@@ -133,6 +138,7 @@ impl Loop {
             Self::TokenSecrets => token_secrets::READS,
             Self::Endpoints => endpoints::READS,
             Self::EndpointMirroring => endpoints::MIRROR_READS,
+            Self::BootstrapTokens => bootstrap_tokens::READS,
         }
     }
 }
@@ -180,7 +186,7 @@ pub struct Config {
     pub pod_quarantine: Duration,
     /// The cluster's CA for `kube-root-ca.crt`; without it the ConfigMaps are left alone.
     pub ca_pem: Option<String>,
-    /// Signs certificates; without it the loop `certificates` only approves.
+    /// Signs certificates; without it the loop `certificates` only approves, and `bootstrap_tokens` does not run.
     pub signer: Option<Signer>,
     /// Makes tokens for Secrets; without it the loop `token_secrets` does not run.
     pub mint: Option<token_secrets::Mint>,
@@ -307,7 +313,11 @@ async fn drive(tasks: &mut Tasks, client: Client, which: Loops, config: Config) 
 }
 
 fn start(tasks: &mut Tasks, shared: &Arc<Shared>, which: &Loops) {
-    let runs = |which: &&Loop| **which != Loop::TokenSecrets || shared.config.mint.is_some();
+    let runs = |which: &&Loop| match which {
+        Loop::TokenSecrets => shared.config.mint.is_some(),
+        Loop::BootstrapTokens => shared.config.signer.is_some(),
+        _ => true,
+    };
     shared.config.metrics.enter(metrics::Phase::Reading);
     let kinds: BTreeSet<Watched> =
         which.0.iter().filter(runs).flat_map(|which| which.reads()).copied().collect();
@@ -328,6 +338,7 @@ fn start(tasks: &mut Tasks, shared: &Arc<Shared>, which: &Loops) {
             Loop::TokenSecrets => tasks.spawn(name, token_secrets::run(shared)),
             Loop::Endpoints => tasks.spawn(name, endpoints::run(shared)),
             Loop::EndpointMirroring => tasks.spawn(name, endpoints::run_mirror(shared)),
+            Loop::BootstrapTokens => tasks.spawn(name, bootstrap_tokens::run(shared)),
         }
     }
     for (kind, feed) in shared.caches.feeds(&shared.client, &kinds, &shared.config.scope) {

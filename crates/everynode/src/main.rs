@@ -11,6 +11,7 @@ mod config;
 mod folder;
 mod hosts;
 mod images;
+mod join_secrets;
 mod lookup;
 mod pki;
 mod supervise;
@@ -54,7 +55,7 @@ enum Command {
     Rollout(cli::rollout::Flags),
     /// Measure how long a cluster takes for DaemonSets on many nodes, which it plays itself. Any cluster.
     Bench(cli::bench::Flags),
-    /// Print a token with which a machine may join, once.
+    /// Make, list and delete the tokens with which machines may join.
     Token(cli::token::Flags),
     /// Give the Secrets on the disk a new encryption key; a running server goes on.
     RotateEncryptionKey(cli::rotate::Flags),
@@ -113,7 +114,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Why(flags) => wait(cli::why::run(flags))?,
         Command::Rollout(flags) => wait(cli::rollout::run(flags))?,
         Command::Bench(flags) => wait(cli::bench::run(flags))?,
-        Command::Token(flags) => cli::token::run(&flags)?,
+        Command::Token(flags) => wait(cli::token::run(flags))?,
         Command::RotateEncryptionKey(flags) => wait(cli::rotate::run(flags))?,
         Command::Backup(flags) => wait(cli::backup::backup(flags))?,
         Command::Restore(flags) => cli::backup::restore(&flags)?,

@@ -4,7 +4,7 @@
 //! 2. The authority is made once. It is never replaced: every joined node trusts it.
 //! 3. A certificate is made anew when it is missing, has used four fifths of its life, or says something else than what
 //!    is asked for now (another address); otherwise the one on disk is used.
-//! 4. Only hashes of join tokens are kept ([`tokens`]).
+//! 4. Of join tokens that it makes itself the server keeps only hashes ([`tokens`]).
 //! 5. Tokens of service accounts are signed with a key of their own ([`account_keys`]).
 //!
 //! Kubernetes: kubeadm, app/phases/certs.
@@ -40,6 +40,12 @@ const LEAF_LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
 const RENEWED_AFTER: i64 = 80;
 /// Clocks of clients may be behind by this much.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(24);
+
+/// What machines know an authority by: SHA-256 of its first certificate.
+pub fn fingerprint(pem: &[u8]) -> Option<String> {
+    let certificate = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
+    Some(hex(&Sha256::digest(&certificate)))
+}
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]

@@ -74,7 +74,13 @@ impl Server {
 
     /// A join token, from the command that users take.
     pub fn token(&self) -> Result<String> {
-        let output = Command::new(binary()).args(["token", "--data-dir"]).arg(&self.data_dir).output()?;
+        self.tell(&["token", "create"])
+    }
+
+    /// What a command of the binary says about this server's data folder.
+    pub fn tell(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(binary());
+        let output = command.args(arguments).arg("--data-dir").arg(&self.data_dir).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?.trim().to_string())
     }

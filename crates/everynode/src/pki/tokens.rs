@@ -1,8 +1,9 @@
-//! Join tokens: what a machine shows once, to become a node.
+//! The join tokens that `everynode up` makes for its own nodes.
 //!
-//! The text is `<sha-256 of the authority>:<id>.<secret>`: the machine knows by it whom to believe, and shows
-//! `<id>.<secret>` as a bearer token. The server keeps a line `<id> <sha-256 of the secret> <last second of its life>` in
-//! `<data-dir>/pki/join-tokens`, so that whoever reads the file can join nothing. Kubernetes: bootstrap tokens.
+//! The text is `<sha-256 of the authority>:<id>.<secret>`, as for the bootstrap tokens that are Secrets
+//! ([`crate::join_secrets`]): a machine knows by it whom to believe, and shows `<id>.<secret>` as a bearer token. These here
+//! are a line `<id> <sha-256 of the secret> <last second of its life>` in `<data-dir>/pki/join-tokens`. Why beside: `up`
+//! needs one for every start of a node, also before its server answers, and whoever reads the file can join nothing.
 
 use super::{Authority, PkiError, hex, write_private};
 use jiff::{SignedDuration, Timestamp};
@@ -46,7 +47,7 @@ impl Tokens {
         now: Timestamp,
         life: SignedDuration,
     ) -> Result<String, PkiError> {
-        let (id, secret) = (random(ID_LENGTH)?, random(SECRET_LENGTH)?);
+        let (id, secret) = fresh()?;
         let mut tokens = self.read()?;
         tokens.retain(|_, kept| kept.last_second >= now.as_second());
         let kept = Kept { secret_hash: hash(&secret), last_second: (now + life).as_second() };
@@ -98,6 +99,11 @@ fn print(tokens: &BTreeMap<String, Kept>) -> String {
 
 fn hash(secret: &str) -> String {
     hex(&Sha256::digest(secret))
+}
+
+/// A new id and a new secret.
+pub fn fresh() -> Result<(String, String), PkiError> {
+    Ok((random(ID_LENGTH)?, random(SECRET_LENGTH)?))
 }
 
 /// Letters from the system's chance; bytes that would favour the first letters are thrown away.
