@@ -35,6 +35,8 @@ pub struct Found<'a> {
     pub image: &'a Image,
     /// Bytes of memory of the node.
     pub node_memory: i64,
+    /// The container whose processes it sees: its id.
+    pub target: Option<String>,
     /// Where the termination message is read on the node.
     pub message_file: String,
 }
@@ -74,7 +76,7 @@ pub fn config(
 ) -> Result<m::ContainerConfig, ConfigError> {
     let empty = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&empty);
-    let security = security(pod, spec, container, found.image)?;
+    let security = security(pod, spec, container, &found)?;
     let known: BTreeMap<&str, &str> =
         found.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let expand = |words: &Option<Vec<String>>| -> Vec<String> {
@@ -120,8 +122,9 @@ fn security(
     pod: &Pod,
     spec: &PodSpec,
     container: &Container,
-    image: &Image,
+    found: &Found<'_>,
 ) -> Result<m::LinuxContainerSecurityContext, ConfigError> {
+    let image = found.image;
     let own = container.security_context.clone().unwrap_or_default();
     let of_pod = spec.security_context.clone().unwrap_or_default();
     let user = own.run_as_user.or(of_pod.run_as_user);
@@ -137,7 +140,7 @@ fn security(
     Ok(m::LinuxContainerSecurityContext {
         capabilities: Some(capabilities(&own)),
         privileged,
-        namespace_options: Some(sandbox::namespaces(spec)),
+        namespace_options: Some(namespaces(spec, found.target.as_deref())),
         run_as_user: sandbox::number(user.or(image.uid)),
         run_as_username: if user.is_none() { image_user() } else { String::new() },
         run_as_group: sandbox::number(own.run_as_group.or(of_pod.run_as_group)),
@@ -148,6 +151,15 @@ fn security(
         readonly_paths: paths(&READONLY_PATHS),
         seccomp: Some(sandbox::seccomp(own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref()))),
     })
+}
+
+/// Those of the pod, but for the processes of another container.
+fn namespaces(spec: &PodSpec, target: Option<&str>) -> m::NamespaceOption {
+    let of_pod = sandbox::namespaces(spec);
+    match target {
+        Some(id) => m::NamespaceOption { pid: m::namespace_mode::TARGET, target_id: id.into(), ..of_pod },
+        None => of_pod,
+    }
 }
 
 fn refuse_root(

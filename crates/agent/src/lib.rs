@@ -35,6 +35,7 @@ mod act;
 mod cgroup;
 mod container;
 mod credentials;
+mod debugging;
 mod hosts;
 mod image_name;
 mod images;

@@ -2,10 +2,11 @@
 //!
 //! Kubernetes: kuberuntime_sandbox.go `generatePodSandboxConfig`, network/dns/dns.go.
 
-use crate::Config;
 use crate::runtime::cri::messages as m;
 use crate::runtime::{PodKey, label};
+use crate::{Config, debugging};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, SeccompProfile};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -142,6 +143,7 @@ pub fn namespaces(spec: &PodSpec) -> m::NamespaceOption {
             (_, Some(true)) => POD,
             _ => CONTAINER,
         },
+        target_id: String::new(),
     }
 }
 
@@ -194,6 +196,11 @@ fn sysctls(spec: &PodSpec) -> BTreeMap<String, String> {
     let context = spec.security_context.as_ref();
     let sysctls = context.and_then(|context| context.sysctls.as_ref()).into_iter().flatten();
     sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect()
+}
+
+/// With those that people have added to debug.
+pub fn every_container(spec: &PodSpec) -> impl Iterator<Item = Cow<'_, Container>> {
+    containers(spec).map(Cow::Borrowed).chain(debugging::containers(spec).map(Cow::Owned))
 }
 
 /// Init containers first, as they run.

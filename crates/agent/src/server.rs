@@ -237,14 +237,13 @@ async fn container_logs(
 /// The runtime's id of the run whose log is asked for, with the API's sentences where there is none.
 fn which(entry: &Entry, pod: &str, name: &str, previous: bool) -> Result<String, String> {
     let status = entry.status.borrow().clone();
-    let lists = [status.container_statuses, status.init_container_statuses];
+    let lists =
+        [status.container_statuses, status.init_container_statuses, status.ephemeral_container_statuses];
     let found = lists.into_iter().flatten().flatten().find(|status| status.name == name);
     let Some(found) = found else {
-        let known = entry
-            .pod
-            .spec
-            .as_ref()
-            .is_some_and(|spec| crate::sandbox::containers(spec).any(|container| container.name == name));
+        let known = entry.pod.spec.as_ref().is_some_and(|spec| {
+            crate::sandbox::every_container(spec).any(|container| container.name == name)
+        });
         return Err(if known {
             format!("container {name:?} in pod {pod:?} is waiting to start: ContainerCreating")
         } else {

@@ -10,6 +10,7 @@ mod container;
 #[cfg(test)]
 mod tests;
 
+use crate::debugging;
 use crate::plan::{Plan, Seen, Stage, is_sidecar, policy};
 use crate::restart::Policy;
 use crate::runtime::State;
@@ -39,6 +40,7 @@ pub fn pod_status(seen: &Seen<'_>, plan: &Plan, place: Place<'_>, now: Timestamp
     let view = container::View { seen, plan, place };
     let init_statuses: Vec<_> = inits.iter().map(|init| view.status(init)).collect();
     let statuses: Vec<_> = spec.containers.iter().map(|main| view.status(main)).collect();
+    let debuggers: Vec<_> = debugging::containers(spec).map(|debugger| view.debugger(&debugger)).collect();
     // What has ended stays so, also when somebody else said it and its containers then stop well.
     let ended = old.phase.as_deref().filter(|phase| matches!(*phase, "Succeeded" | "Failed"));
     // And what still runs has not failed yet.
@@ -67,6 +69,7 @@ pub fn pod_status(seen: &Seen<'_>, plan: &Plan, place: Place<'_>, now: Timestamp
         // A pod that was refused never had containers; one that was pushed aside had.
         init_container_statuses: (!init_statuses.is_empty() && accepted).then_some(init_statuses),
         container_statuses: accepted.then_some(statuses),
+        ephemeral_container_statuses: (!debuggers.is_empty() && accepted).then_some(debuggers),
         ..old.clone()
     }
 }
@@ -351,6 +354,7 @@ pub fn difference(old: &serde_json::Value, new: &serde_json::Value) -> serde_jso
 #[must_use]
 pub fn entries(pod: &Pod) -> BTreeMap<&str, &ContainerStatus> {
     let Some(status) = &pod.status else { return BTreeMap::new() };
-    let lists = [&status.init_container_statuses, &status.container_statuses];
+    let lists =
+        [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
     lists.into_iter().flatten().flatten().map(|entry| (entry.name.as_str(), entry)).collect()
 }

@@ -113,7 +113,8 @@ impl Meter {
         let spec = entry.pod.spec.clone().unwrap_or_default();
         let pod = sandbox::cgroup(&self.config, &spec, &uid);
         let status = entry.status.borrow().clone();
-        let lists = [status.container_statuses, status.init_container_statuses];
+        let lists =
+            [status.container_statuses, status.init_container_statuses, status.ephemeral_container_statuses];
         let running = lists.into_iter().flatten().flatten().filter_map(|status| {
             let since = status.state?.running?.started_at;
             let id = status.container_id?;

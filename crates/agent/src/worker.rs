@@ -219,7 +219,7 @@ impl Worker {
                 }
                 "ImagePullBackOff" => {
                     let spec = scene.spec();
-                    let container = sandbox::containers(&spec).find(|container| container.name == *name);
+                    let container = sandbox::every_container(&spec).find(|container| container.name == *name);
                     let image = container.and_then(|container| container.image.clone()).unwrap_or_default();
                     tell(Kind::Normal, "BackOff", &format!("Back-off pulling image {image:?}"));
                     tell(Kind::Warning, "Failed", "Error: ImagePullBackOff");
@@ -352,7 +352,8 @@ impl Worker {
     fn remember(&mut self, container: String, failure: &images::Failure, now: Timestamp) {
         let pod = self.orders.borrow().pod.clone();
         let spec = pod.spec.clone().unwrap_or_default();
-        let image = sandbox::containers(&spec).find(|c| c.name == container).and_then(|c| c.image.clone());
+        let image =
+            sandbox::every_container(&spec).find(|c| c.name == container).and_then(|c| c.image.clone());
         let before = self.memory.troubles.get(&container);
         let trouble = images::trouble(failure, &image.unwrap_or_default(), before, now);
         self.memory.troubles.insert(container, trouble);

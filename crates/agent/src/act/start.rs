@@ -7,10 +7,10 @@ use crate::env;
 use crate::events::Kind;
 use crate::images::Failure;
 use crate::probing;
-use crate::runtime::Image;
 use crate::runtime::cri::messages as m;
+use crate::runtime::{Image, State};
 use crate::volumes::mounts;
-use crate::{container, hosts, sandbox};
+use crate::{container, debugging, hosts, sandbox};
 use k8s_openapi::api::core::v1::Container;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,14 +23,14 @@ const POST_START_LIMIT: Duration = Duration::from_secs(600);
 /// Starts the container of this name in the sandbox.
 pub(super) async fn start(scene: &Scene, name: &str, attempt: u32, sandbox_id: &str) -> Result<(), Failure> {
     let spec = scene.spec();
-    let Some(container) = sandbox::containers(&spec).find(|container| container.name == name) else {
+    let Some(container) = sandbox::every_container(&spec).find(|container| container.name == name) else {
         return Err(failure("CreateContainerConfigError", format!("no container {name:?} in the spec")));
     };
     // The runtime's list has no address; environment and hosts file need it.
     let sandbox_attempt = scene.sandboxes.first().map_or(0, |sandbox| sandbox.attempt);
     let sandbox_config = sandbox::config(&scene.shared.config, &scene.pod, sandbox_attempt);
-    let image = pull::image(scene, container, &sandbox_config).await?;
-    let config = match describe(scene, container, attempt, &image).await {
+    let image = pull::image(scene, &container, &sandbox_config).await?;
+    let config = match describe(scene, &container, attempt, &image).await {
         Ok(config) => config,
         Err(message) => return Err(told(scene, name, failure("CreateContainerConfigError", message))),
     };
@@ -75,7 +75,12 @@ async fn describe(
     if spec.host_network != Some(true) && !taken {
         mounts.push(bind("/etc/hosts", &hosts_file(scene).map_err(|error| error.to_string())?));
     }
+    let target = match debugging::target(&spec, &container.name) {
+        Some(target) => Some(running(scene, target)?),
+        None => None,
+    };
     let found = container::Found {
+        target,
         environment: &environment,
         mounts,
         image,
@@ -98,6 +103,13 @@ fn with_own(scene: &Scene, mut environment: Vec<(String, String)>) -> Vec<(Strin
         environment.push(("HOSTNAME".into(), hostname));
     }
     environment
+}
+
+/// The id of a container whose processes another one shall see.
+fn running(scene: &Scene, name: &str) -> Result<String, String> {
+    let found = scene.containers.iter().find(|container| container.name == name);
+    let running = found.filter(|container| matches!(container.state, State::Running { .. }));
+    running.map(|found| found.id.clone()).ok_or_else(|| format!("unable to find target container {name}"))
 }
 
 fn bind(container_path: &str, host_path: &Path) -> m::Mount {

@@ -4,6 +4,7 @@ use super::{Action, Plan, Seen, Stage, Trouble, Volumes, Work, definition, endin
 use crate::probe::Kind;
 use crate::restart::{self, Policy, Restart};
 use crate::runtime::{Container, Sandbox, State, annotation};
+use crate::{debugging, sandbox};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container as Spec, PodSpec};
 
@@ -19,6 +20,7 @@ pub(super) fn keep_up(seen: &Seen<'_>, spec: &PodSpec, now: Timestamp, plan: &mu
         return;
     };
     let mut turn = Turn { seen, spec, sandbox, now, starting: is_starting(seen) };
+    turn.debug(plan);
     if !turn.init(plan) {
         return;
     }
@@ -31,7 +33,7 @@ pub(super) fn keep_up(seen: &Seen<'_>, spec: &PodSpec, now: Timestamp, plan: &mu
 fn wait_for_the_first_run(seen: &Seen<'_>, spec: &PodSpec, plan: &mut Plan) {
     let inits = spec.init_containers.as_deref().unwrap_or_default();
     let reason = if inits.is_empty() { "ContainerCreating" } else { "PodInitializing" };
-    for container in inits.iter().chain(&spec.containers) {
+    for container in sandbox::every_container(spec) {
         if seen.newest(&container.name).is_none() {
             plan.wait(&container.name, reason, "");
         }
@@ -88,6 +90,16 @@ enum Progress {
 }
 
 impl Turn<'_> {
+    /// What people added to look at the pod starts once, whatever became of the others.
+    fn debug(&mut self, plan: &mut Plan) {
+        for debugger in debugging::containers(self.spec) {
+            let newest = self.seen.newest(&debugger.name);
+            if newest.is_none_or(|newest| newest.state == State::Created) {
+                self.start(&debugger, None, plan);
+            }
+        }
+    }
+
     /// Whether the main containers may start.
     fn init(&mut self, plan: &mut Plan) -> bool {
         let inits = self.spec.init_containers.as_deref().unwrap_or_default();

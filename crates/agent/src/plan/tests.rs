@@ -127,6 +127,19 @@ fn a_pod_gets_volumes_then_a_sandbox_then_its_containers() {
 }
 
 #[test]
+fn what_people_add_to_debug_starts_once_and_before_init_containers() {
+    const STUCK: &str = r#"{"initContainers":[{"name":"i"}],"containers":[{"name":"a"}],
+        "ephemeralContainers":[{"name":"d"},{"name":"e"}]}"#;
+    check(STUCK, "", "start d/0");
+    check(STUCK, "i/0-1 d/0+ e/0-1", "");
+    check(STUCK, "i/0-1 d/0-1", "start e/0");
+    check(STUCK, "i/0-0 a/0+ d/0-0 e/0-1", "");
+    check(STUCK, "i/0-0 a/0+ d/0+ e/0?", "start e/1");
+    let deleted = Scene::new(STUCK, "i/0-0 a/0+ d/0+ e/0-0").deleted(5);
+    assert_eq!(deleted.actions(), "stop d0 5; stop a0 5");
+}
+
+#[test]
 fn nothing_is_begun_twice() {
     let mut scene = Scene::new(TWO, "");
     scene.memory.busy.insert(Work::Start("a".into()));

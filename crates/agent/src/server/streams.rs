@@ -199,7 +199,7 @@ async fn running(served: &Logs, entry: &Entry, name: &str) -> Result<String, Ref
 }
 
 fn has_terminal(entry: &Entry, name: &str) -> bool {
-    let mut containers = entry.pod.spec.iter().flat_map(crate::sandbox::containers);
+    let mut containers = entry.pod.spec.iter().flat_map(crate::sandbox::every_container);
     containers.any(|container| container.name == name && container.tty == Some(true))
 }
 

@@ -51,6 +51,11 @@ impl View<'_> {
         }
     }
 
+    /// Nobody waits for a debugger to be ready, and nothing says whether it has started.
+    pub(super) fn debugger(&self, spec: &Spec) -> ContainerStatus {
+        ContainerStatus { ready: false, started: None, ..self.status(spec) }
+    }
+
     /// An init container is ready when it has done its work.
     fn is_ready(&self, spec: &Spec, newest: &Container, passes: bool) -> bool {
         let inits = self.seen.pod.spec.as_ref().and_then(|pod| pod.init_containers.as_deref());

@@ -191,3 +191,28 @@ fn a_pod_that_has_failed_stays_failed_though_its_containers_stop_well() {
         assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("Evicted")));
     }
 }
+
+#[test]
+fn debuggers_have_a_list_of_their_own_and_do_not_make_a_pod_unready() {
+    let pod = pod(
+        r#"{"containers":[{"name":"a"}],"ephemeralContainers":[{"name":"d"},{"name":"e","image":"e:1"}]}"#,
+    );
+    let containers = [run("d", 0, Some(3)), run("a", 0, None)];
+    let status = status_of(&pod, &containers, &ready_memory());
+    let debuggers = status.ephemeral_container_statuses.unwrap();
+    let brief: Vec<_> = debuggers
+        .iter()
+        .map(|status| {
+            let state = status.state.clone().unwrap();
+            let code = state.terminated.map(|ended| ended.exit_code);
+            (status.name.as_str(), code, state.waiting.and_then(|w| w.reason), status.ready, status.started)
+        })
+        .collect();
+    assert_eq!(
+        brief,
+        [("d", Some(3), None, false, None), ("e", None, Some("ContainerCreating".into()), false, None)]
+    );
+    assert_eq!(status.phase.as_deref(), Some("Running"));
+    let ready = status.conditions.unwrap().into_iter().find(|c| c.type_ == "Ready").unwrap();
+    assert_eq!(ready.status, "True");
+}

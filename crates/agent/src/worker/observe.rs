@@ -100,7 +100,7 @@ fn last_words(pod: &Pod, container: &Container, exit: &Exit) -> String {
     let file = container.annotations.get(annotation::MESSAGE_FILE);
     let message = file.map(|file| head(Path::new(file))).unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
-    let of_spec = sandbox::containers(&spec).find(|candidate| candidate.name == container.name);
+    let of_spec = sandbox::every_container(&spec).find(|candidate| candidate.name == container.name);
     let policy = of_spec.and_then(|spec| spec.termination_message_policy.clone());
     if message.is_empty() && exit.code != 0 && policy.as_deref() == Some("FallbackToLogsOnError") {
         return tail(Path::new(&container.log_path));

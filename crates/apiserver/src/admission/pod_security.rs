@@ -23,6 +23,14 @@ pub(super) fn of_pod(namespace: &Value, pod: &Value) -> Result<(), ApiError> {
     }
 }
 
+/// The same for a pod that gets containers to debug it, as a whole; answers what the client is warned of.
+pub async fn of_debugging(server: &Inner, kind: &Kind, pod: &Value) -> Result<Vec<String>, ApiError> {
+    let found = server.read(&namespaces::KIND, "", text(pod, "namespace")).await?;
+    let namespace = found.unwrap_or_default().0;
+    of_pod(&namespace, pod)?;
+    Ok(warnings(kind, &namespace, pod))
+}
+
 /// What the client is warned of that makes pods, now or later, in a namespace that asks for more care.
 pub(super) fn warnings(kind: &Kind, namespace: &Value, object: &Value) -> Vec<String> {
     let (metadata, spec) = match (kind.group, kind.plural) {

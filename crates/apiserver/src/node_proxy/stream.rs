@@ -21,8 +21,9 @@ use http_body_util::Empty;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,6 +32,8 @@ use tokio_util::task::TaskTracker;
 
 /// Most streams at once: a person has a few, and each costs two sockets and two buffers.
 const STREAMS: usize = 2048;
+/// Most of one user, whoever they are: a script that forgets its streams must not lock out everybody else.
+const OF_ONE_USER: usize = 512;
 /// Buffer of each direction; a `cp` of a large file moves in pieces of this.
 const BUFFER: usize = 32 * 1024;
 
@@ -60,6 +63,8 @@ const PROTOCOLS: HeaderName = HeaderName::from_static("x-stream-protocol-version
 /// The streams that are open.
 pub struct Streams {
     places: Arc<Semaphore>,
+    /// How many each user has; nobody who has none.
+    users: Arc<Mutex<BTreeMap<String, usize>>>,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -67,7 +72,8 @@ pub struct Streams {
 impl Streams {
     /// None yet; all end when `closing` is cancelled.
     pub fn new(closing: CancellationToken) -> Self {
-        Self { places: Arc::new(Semaphore::new(STREAMS)), tasks: TaskTracker::new(), closing }
+        let places = Arc::new(Semaphore::new(STREAMS));
+        Self { places, users: Arc::default(), tasks: TaskTracker::new(), closing }
     }
 
     /// Waits until none is open any more.
@@ -76,16 +82,23 @@ impl Streams {
         self.tasks.wait().await;
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let full = |_| ApiError {
+    fn place(&self, user: &str) -> Result<Place, ApiError> {
+        let full = || ApiError {
             retry_after: Some(1),
             ..ApiError::plain(429, "TooManyRequests", "Too many requests, please try again later.")
         };
-        self.places.clone().try_acquire_owned().map_err(full)
+        let permit = self.places.clone().try_acquire_owned().map_err(|_| full())?;
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = users.entry(user.to_string()).or_default();
+        if *own >= OF_ONE_USER {
+            return Err(full());
+        }
+        *own += 1;
+        Ok(Place { _permit: permit, users: self.users.clone(), user: user.to_string() })
     }
 
     /// Passes bytes both ways, as soon as both ends have switched protocols.
-    fn carry(&self, client: OnUpgrade, agent: OnUpgrade, place: OwnedSemaphorePermit) {
+    fn carry(&self, client: OnUpgrade, agent: OnUpgrade, place: Place) {
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             let _place = place;
@@ -100,6 +113,23 @@ impl Streams {
     }
 }
 
+/// One stream of a user; dropping it gives its place back.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    users: Arc<Mutex<BTreeMap<String, usize>>>,
+    user: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = users.get_mut(&self.user) {
+            *own = own.saturating_sub(1);
+        }
+        users.retain(|_, own| *own > 0);
+    }
+}
+
 /// GET or POST `pods/NAME/{exec,attach,portforward}`.
 pub async fn open(call: &Call<'_>) -> Result<Reply, ApiError> {
     let found = call.server.read(call.kind, &call.target.namespace, &call.target.name).await?;
@@ -108,7 +138,7 @@ pub async fn open(call: &Call<'_>) -> Result<Reply, ApiError> {
     let (Some(client), true) = (call.upgrade.clone(), wants_upgrade(call.headers)) else {
         return Err(ApiError::bad_request("Upgrade request required"));
     };
-    let place = call.server.streams.place()?;
+    let place = call.server.streams.place(&call.user.name)?;
     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
     let agent = Agent::of(call.server, node).await?;
     let broken = |error: BodyError| ApiError::plain(500, "", format!("error dialing backend: {error}"));
@@ -251,6 +281,19 @@ async fn pass(
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn one_user_cannot_hold_all_streams() {
+        let streams = Streams::new(CancellationToken::new());
+        let mut held: Vec<Place> = (0..OF_ONE_USER).map(|_| streams.place("a").ok().unwrap()).collect();
+        assert_eq!(streams.place("a").err().map(|error| error.code), Some(429));
+        assert!(streams.place("b").is_ok());
+        held.pop();
+        assert!(streams.place("a").is_ok());
+        drop(held);
+        assert!(streams.users.lock().unwrap().is_empty());
+        assert_eq!(streams.places.available_permits(), STREAMS);
+    }
 
     #[test]
     fn what_is_asked_becomes_kubelets_path_or_a_refusal() {

@@ -17,14 +17,14 @@ use super::labels::check_key;
 use super::pod_template::defaults::default_pod;
 use super::pod_template::dns::check_ip;
 use super::pod_template::{self, Place, Subject};
-use super::{Column, Kind, ORDINARY, PLAIN, Row, Rules, Subresource, Traits, status_of};
+use super::{Column, Kind, ORDINARY, PLAIN, Row, Rules, STATUS_VERBS, Subresource, Traits, status_of};
 use crate::encode::parts::{self, Parts, Parts::All, Parts::Only};
 use crate::error::FieldError;
 use crate::verbs::same::same;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// The kind. Ephemeral containers are not served yet.
+/// The kind.
 pub const KIND: Kind = Kind {
     kind: "Pod",
     plural: "pods",
@@ -34,6 +34,7 @@ pub const KIND: Kind = Kind {
     subresources: &[
         stream("attach", "PodAttachOptions"),
         Subresource { name: "binding", group: "", version: "", kind: "Binding", verbs: &["create"] },
+        Subresource { name: "ephemeralcontainers", group: "", version: "", kind: "Pod", verbs: STATUS_VERBS },
         Subresource {
             name: "eviction",
             group: "policy",
@@ -58,6 +59,16 @@ const fn stream(name: &'static str, kind: &'static str) -> Subresource {
 
 /// A pod that a file on its node describes.
 const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Every broken rule of a pod to which somebody adds containers to debug. Kubernetes: `ValidatePodEphemeralContainersUpdate`.
+pub fn validate_debugging(new: &Value, old: &Value) -> Vec<FieldError> {
+    if old["metadata"]["annotations"][MIRROR].is_string() {
+        return vec![FieldError::forbidden("", "static pods do not support ephemeral containers")];
+    }
+    let mut errors = validate(new);
+    update::validate_debuggers(&mut errors, &new["spec"], &old["spec"]);
+    errors
+}
 
 struct Pods;
 

@@ -17,6 +17,7 @@ use crate::options::WriteOptions;
 use crate::ownership;
 use crate::patch;
 use crate::reply::Reply;
+use crate::resources::pods;
 use bytes::Bytes;
 use serde_json::Value;
 use store::Revision;
@@ -32,6 +33,8 @@ pub enum Part {
     Finalize,
     /// The conditions that approve or deny a certificate request.
     Approval,
+    /// The containers that are added to a running pod to debug it.
+    EphemeralContainers,
     /// Anything, by the server itself (binding, eviction); no request names this part.
     Own,
 }
@@ -43,6 +46,7 @@ impl Part {
             "status" => Some(Part::Status),
             "finalize" => Some(Part::Finalize),
             "approval" => Some(Part::Approval),
+            "ephemeralcontainers" => Some(Part::EphemeralContainers),
             _ => None,
         }
     }
@@ -166,6 +170,9 @@ pub async fn rewrite(
             given_back(call, assigned, &mut claims).await?;
         }
         warnings.extend(kind.rules.warnings(&new, Some(&old)));
+        if write.part == Part::EphemeralContainers {
+            warnings.extend(admission::pod_security::of_debugging(server, kind, &new).await?);
+        }
         if write.part == Part::Main {
             warnings.extend(admission::pod_security::warnings_of_change(server, kind, &new, &old).await?);
         }
@@ -270,6 +277,7 @@ fn settle(call: &Call<'_>, part: Part, new: &mut Value, old: &Value) -> Result<(
     }
     match part {
         Part::Finalize => *new = only(old, new, &["spec", "finalizers"]),
+        Part::EphemeralContainers => *new = only(old, new, &["spec", "ephemeralContainers"]),
         Part::Approval => *new = ending::approved(old, new, &create::seconds(call.server.now())),
         Part::Main | Part::Status | Part::Own => {}
     }
@@ -281,13 +289,14 @@ fn settle(call: &Call<'_>, part: Part, new: &mut Value, old: &Value) -> Result<(
             ending::keep_namespace_finalizers(kind, new, old);
         }
         Part::Status => rules.prepare_status(new, old),
-        Part::Finalize | Part::Approval | Part::Own => {}
+        Part::Finalize | Part::Approval | Part::EphemeralContainers | Part::Own => {}
     }
     same::tidied(kind.traits.verbatim, new);
     let mut errors = metadata::validate_update(new, old, kind);
     errors.extend(match part {
         Part::Main => rules.validate_update(new, old),
         Part::Status => rules.validate_status(new, old),
+        Part::EphemeralContainers => pods::validate_debugging(new, old),
         Part::Finalize | Part::Approval | Part::Own => Vec::new(),
     });
     call.check(new, &errors)?;

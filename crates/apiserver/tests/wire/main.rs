@@ -9,6 +9,7 @@ mod bad_input;
 mod costs;
 mod crowded;
 mod daemon_sets;
+mod debugging;
 mod defined;
 mod defined_versions;
 mod evictions;

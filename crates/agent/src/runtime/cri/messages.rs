@@ -19,6 +19,7 @@ pub mod namespace_mode {
     pub const POD: i32 = 0;
     pub const CONTAINER: i32 = 1;
     pub const NODE: i32 = 2;
+    pub const TARGET: i32 = 3;
 }
 
 pub mod propagation {
@@ -87,6 +88,7 @@ messages! {
         #[prost(int32, tag = "1")] network: i32,
         #[prost(int32, tag = "2")] pid: i32,
         #[prost(int32, tag = "3")] ipc: i32,
+        #[prost(string, tag = "4")] target_id: String,
     }
     Int64Value { #[prost(int64, tag = "1")] value: i64, }
     SecurityProfile {

@@ -35,6 +35,20 @@ pub fn validate(errors: &mut Vec<FieldError>, new: &Value, old: &Value) {
     }
 }
 
+/// Containers to debug are only added. Differs: no Go diff behind "may not be changed".
+pub fn validate_debuggers(errors: &mut Vec<FieldError>, new: &Value, old: &Value) {
+    const LIST: &str = "ephemeralContainers";
+    for before in items(old, LIST) {
+        let name = text(before, "name");
+        let detail = match items(new, LIST).iter().find(|container| text(container, "name") == name) {
+            Some(after) if same(after, before) => continue,
+            Some(_) => format!("existing ephemeral containers {name:?} may not be changed\n"),
+            None => format!("existing ephemeral containers {name:?} may not be removed\n"),
+        };
+        errors.push(FieldError::forbidden(format!("spec.{LIST}"), detail));
+    }
+}
+
 /// A pod is a mirror for its whole life, or never. Kubernetes: `ValidatePodSpecificAnnotationUpdates`.
 fn validate_mirror(errors: &mut Vec<FieldError>, new: &Value, old: &Value) {
     let mirror = |pod: &Value| pod["metadata"]["annotations"][MIRROR].as_str().map(str::to_string);
