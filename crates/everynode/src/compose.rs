@@ -6,12 +6,14 @@ mod backing;
 mod controller;
 mod copying;
 mod health;
+mod key_ring;
 mod nodes;
 #[cfg(test)]
 mod renewal;
 pub mod sealing;
 mod trust;
 
+pub use backing::rotate;
 pub use controller::controller;
 pub use copying::backup;
 pub use nodes::{agent, fleet};

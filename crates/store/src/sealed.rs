@@ -6,7 +6,9 @@
 //!    bound into it: a value that is moved to another key cannot be opened.
 //! 3. Writes use the newest key. Reads take any key that was ever given to this process, and values in the clear, which
 //!    a store from before has until [`SealedStore::reseal`] is through.
-//! 4. What cannot be opened is an error and never an empty value. Only the previous value of an event is left out then, when it
+//! 4. Where several processes share a store, a key that is not known here is asked for ([`Keeper`]), and a process that has not
+//!    looked for the newest key in time seals nothing ([`SealedStore::good_until`]).
+//! 5. What cannot be opened is an error and never an empty value. Only the previous value of an event is left out then, when it
 //!    was sealed with a key that is gone.
 //!
 //! Random nonces of 96 bits are good for 2^32 values with one key; a cluster that writes ten secrets a second
@@ -20,6 +22,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::time::Instant;
 
 /// How an envelope begins; nothing that is text does.
 const MAGIC: &[u8] = b"\0sealed\x01";
@@ -43,6 +46,12 @@ pub struct Key {
     cipher: Arc<LessSafeKey>,
 }
 
+/// Knows the keys that other processes have made since.
+pub trait Keeper: Send + Sync {
+    /// All keys that may be needed now.
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<Key>>>;
+}
+
 /// See the top of this file. Clones are the same store.
 #[derive(Clone)]
 pub struct SealedStore {
@@ -53,10 +62,13 @@ pub struct SealedStore {
 struct Sealing {
     confidential: Confidential,
     ring: RwLock<Ring>,
+    keeper: Option<Arc<dyn Keeper>>,
     random: SystemRandom,
 }
 
 struct Ring {
+    /// Until when the newest is the newest; none: nobody else makes keys.
+    good_until: Option<Instant>,
     newest: Key,
     all: BTreeMap<[u8; ID], Key>,
 }
@@ -98,11 +110,35 @@ pub struct Resealed {
 impl SealedStore {
     /// Seals with the first key, and opens with all of them. None without a key.
     pub fn new(below: Arc<dyn Store>, confidential: Confidential, keys: &[Key]) -> Option<Self> {
+        Self::with(below, confidential, keys, None)
+    }
+
+    /// The same where other processes make keys, too.
+    pub fn shared(
+        below: Arc<dyn Store>,
+        confidential: Confidential,
+        keys: &[Key],
+        keeper: Arc<dyn Keeper>,
+    ) -> Option<Self> {
+        Self::with(below, confidential, keys, Some(keeper))
+    }
+
+    fn with(
+        below: Arc<dyn Store>,
+        confidential: Confidential,
+        keys: &[Key],
+        keeper: Option<Arc<dyn Keeper>>,
+    ) -> Option<Self> {
         let newest = keys.first()?.clone();
         let all = keys.iter().map(|key| (key.id, key.clone())).collect();
-        let ring = RwLock::new(Ring { newest, all });
-        let sealing = Sealing { confidential, ring, random: SystemRandom::new() };
+        let ring = RwLock::new(Ring { newest, all, good_until: None });
+        let sealing = Sealing { confidential, ring, keeper, random: SystemRandom::new() };
         Some(Self { below, sealing: Arc::new(sealing) })
+    }
+
+    /// Confidential values are refused from then on, unless the end is moved: somebody may have made a newer key.
+    pub fn good_until(&self, end: Instant) {
+        self.sealing.ring.write().unwrap_or_else(PoisonError::into_inner).good_until = Some(end);
     }
 
     /// From now on seals with this key. Older ones stay known for as long as this process runs, because what they sealed may
@@ -148,7 +184,8 @@ impl SealedStore {
             if !(self.sealing.confidential)(&key) || with == Some(newest) {
                 continue;
             }
-            let sealed = self.sealing.seal(&key, &self.sealing.open(&key, value)?)?;
+            let open = self.sealing.opened(|sealing| sealing.open(&key, value.clone())).await?;
+            let sealed = self.sealing.seal(&key, &open)?;
             match self.below.update(&key, sealed, revision).await {
                 Ok(_) if with.is_none() => done.clear += 1,
                 // Who wrote in between has sealed it; the next pass looks.
@@ -161,6 +198,33 @@ impl SealedStore {
 }
 
 impl Sealing {
+    /// What `open` finds; after asking for keys, if it lacks one.
+    async fn opened<T>(&self, open: impl Fn(&Self) -> Result<T>) -> Result<T> {
+        match (open(self), &self.keeper) {
+            (Err(Error::Unreadable { .. }), Some(keeper)) => {
+                self.learn(keeper.keys().await?);
+                open(self)
+            }
+            (found, _) => found,
+        }
+    }
+
+    fn learn(&self, keys: Vec<Key>) {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        ring.all.extend(keys.into_iter().map(|key| (key.id, key)));
+    }
+
+    /// The key to seal with, if it is certain that there is no newer one.
+    fn current(&self) -> Result<Key> {
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        match ring.good_until {
+            Some(end) if Instant::now() >= end => Err(Error::Unavailable {
+                reason: "whether there is a newer encryption key could not be asked in time".into(),
+            }),
+            _ => Ok(ring.newest.clone()),
+        }
+    }
+
     fn newest(&self) -> Key {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).newest.clone()
     }
@@ -176,7 +240,7 @@ impl Sealing {
             return Ok(value.clone());
         }
         let failed = |_| unreadable(path, "it could not be sealed: the system gives no random numbers");
-        let key = self.newest();
+        let key = self.current()?;
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(failed)?;
         let mut body = value.to_vec();
@@ -231,14 +295,19 @@ fn unreadable(key: &str, reason: &str) -> Error {
 
 impl Store for SealedStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>>> {
-        Box::pin(async move { self.below.get(key).await?.map(|entry| self.sealing.entry(entry)).transpose() })
+        Box::pin(async move {
+            let found = self.below.get(key).await?;
+            self.sealing.opened(|sealing| found.clone().map(|entry| sealing.entry(entry)).transpose()).await
+        })
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Listing>> {
         Box::pin(async move {
             let Listing { revision, entries } = self.below.list(prefix).await?;
-            let entries: Result<_> = entries.into_iter().map(|entry| self.sealing.entry(entry)).collect();
-            Ok(Listing { revision, entries: entries? })
+            let open =
+                |sealing: &Sealing| entries.iter().cloned().map(|entry| sealing.entry(entry)).collect();
+            let entries: Vec<Entry> = self.sealing.opened(open).await?;
+            Ok(Listing { revision, entries })
         })
     }
 
@@ -266,7 +335,7 @@ impl Store for SealedStore {
     fn watch<'a>(&'a self, prefix: &'a str, after: Revision) -> BoxFuture<'a, Result<Watch>> {
         Box::pin(async move {
             let below = self.below.watch(prefix, after).await?;
-            Ok(Watch::new(Opening { below, sealing: self.sealing.clone() }))
+            Ok(Watch::new(Opening { below, held: None, sealing: self.sealing.clone() }))
         })
     }
 
@@ -278,17 +347,25 @@ impl Store for SealedStore {
 /// A watch that opens what it delivers.
 struct Opening {
     below: Watch,
+    /// Come and not yet delivered: a future that is dropped while it asks for keys loses nothing.
+    held: Option<Batch>,
     sealing: Arc<Sealing>,
 }
 
 impl Source for Opening {
     fn next(&mut self) -> BoxFuture<'_, Option<Result<Batch>>> {
         Box::pin(async move {
-            let Batch { events, up_to } = match self.below.next().await? {
-                Ok(batch) => batch,
-                Err(error) => return Some(Err(error)),
-            };
-            let events: Result<_> = events.into_iter().map(|event| self.sealing.event(event)).collect();
+            if self.held.is_none() {
+                match self.below.next().await? {
+                    Ok(batch) => self.held = Some(batch),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            let batch = self.held.as_ref()?;
+            let open =
+                |sealing: &Sealing| batch.events.iter().cloned().map(|event| sealing.event(event)).collect();
+            let events: Result<Vec<Event>> = self.sealing.opened(open).await;
+            let up_to = self.held.take()?.up_to;
             Some(events.map(|events| Batch { events, up_to }))
         })
     }

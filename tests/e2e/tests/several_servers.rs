@@ -6,7 +6,10 @@ use e2e::{
     outer_address,
 };
 use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use tempfile::TempDir;
 
 const NODES: u32 = 4;
 /// A debug build on two busy cores; a lease of 15 s may have to run out.
@@ -111,55 +114,111 @@ fn outer() -> String {
     format!("{address}:{port}")
 }
 
+/// Two servers with a second address each, the second with a copy of the first's authority and keys.
+struct Pair {
+    etcd: Etcd,
+    first: Server,
+    second: Server,
+    /// The outer addresses.
+    listen: [String; 2],
+    /// Where the copy is.
+    common: TempDir,
+}
+
+impl Pair {
+    fn start(path: &Path) -> Self {
+        let etcd = Etcd::start().unwrap();
+        let listen = [outer(), outer()];
+        let members = etcd.endpoints();
+        let store = ["--store", &members, "--listen"];
+        let first = Server::start_with(&[&store[..], &[&listen[0]]].concat()).unwrap();
+        first.wait_until_ready(&first.kubectl(path));
+        let common = tempfile::tempdir().unwrap();
+        let pki = common.path().join("pki");
+        let copied = Command::new("cp").arg("-a").arg(first.data_dir().join("pki")).arg(&pki).status();
+        assert!(copied.unwrap().success());
+        let pki = pki.display().to_string();
+        let second = Server::start_with(&[&store[..], &[&listen[1], "--pki-dir", &pki]].concat()).unwrap();
+        second.wait_until_ready(&second.kubectl(path));
+        Self { etcd, first, second, listen, common }
+    }
+
+    /// The key files of both.
+    fn keys(&self) -> [String; 2] {
+        [self.first.data_dir().join("pki"), self.common.path().join("pki")]
+            .map(|folder| std::fs::read_to_string(folder.join("encryption-keys")).unwrap())
+    }
+
+    /// Gives both a new encryption key.
+    fn rotate(&self) -> Child {
+        let mut command = Command::new(e2e::binary());
+        command.args(["rotate-encryption-key", "--store", &self.etcd.endpoints(), "--pki-dir"]);
+        command.arg(self.common.path().join("pki")).stdout(Stdio::null()).spawn().unwrap()
+    }
+}
+
+fn endpoints(kubectl: &Kubectl) -> Vec<String> {
+    let path = "{range .subsets[*]}{.addresses[*].ip}:{.ports[*].port} {end}";
+    let found = kubectl.value(&["get", "endpoints", "kubernetes"], path).unwrap_or_default();
+    let mut found: Vec<String> = found.split_whitespace().map(String::from).collect();
+    found.sort();
+    found
+}
+
+fn pods(kubectl: &Kubectl) -> String {
+    let path =
+        "{.items[*].metadata.uid} {.items[*].status.conditions[?(@.type==\"Ready\")].lastTransitionTime}";
+    kubectl.value(&["get", "pods", "-l", "app=hello"], path).unwrap()
+}
+
+/// Beside everything else a new encryption key comes to both servers, one of which is killed meanwhile.
 #[test]
 fn an_agent_goes_over_to_another_server_and_its_node_and_pods_stay_ready() {
-    let etcd = Etcd::start().unwrap();
     let (_, path) = newest_and_oldest().unwrap().remove(0);
-    let (a, b) = (outer(), outer());
-    let mut first = Server::start_with(&["--store", &etcd.endpoints(), "--listen", &a]).unwrap();
-    first.wait_until_ready(&first.kubectl(&path));
-    let pki = first.data_dir().join("pki").display().to_string();
-    let more = ["--store", &etcd.endpoints(), "--listen", &b, "--pki-dir", &pki];
-    let second = Server::start_with(&more).unwrap();
-    let kubectl = second.kubectl(&path);
-    second.wait_until_ready(&kubectl);
-    let endpoints = || {
-        let path = "{range .subsets[*]}{.addresses[*].ip}:{.ports[*].port} {end}";
-        let found = kubectl.value(&["get", "endpoints", "kubernetes"], path).unwrap_or_default();
-        let mut found: Vec<String> = found.split_whitespace().map(String::from).collect();
-        found.sort();
-        found
-    };
+    let mut pair = Pair::start(&path);
+    let [a, b] = pair.listen.clone();
+    let kubectl = pair.second.kubectl(&path);
     let mut both = vec![a.clone(), b.clone()];
     both.sort();
-    eventually_equal("both servers are endpoints", LIMIT, both, endpoints);
+    eventually_equal("both servers are endpoints", LIMIT, both, || endpoints(&kubectl));
+    kubectl.ok(&["create", "secret", "generic", "word", "--from-literal=word=battery"]);
+    let old = pair.keys();
+    let mut rotating = pair.rotate();
 
     // One is told both, the other learns the second from the cluster.
-    let token = first.token().unwrap();
-    let _a1 = Agent::start("a1", &format!("https://{a},https://{b}"), &token).unwrap();
+    let token = pair.first.token().unwrap();
+    let a1 = Agent::start("a1", &format!("https://{a},https://{b}"), &token).unwrap();
     let mut a2 = Agent::start("a2", &format!("https://{a}"), &token).unwrap();
     eventually("both nodes are Ready", LIMIT, || {
-        anyhow::ensure!(ready_nodes(&kubectl).matches(" True ").count() == 2, "{}", a2.log());
+        let nodes = ready_nodes(&kubectl);
+        anyhow::ensure!(nodes.matches(" True ").count() == 2, "{nodes}\n{}\n{}", a1.log(), a2.log());
         Ok(())
     });
     let expected = format!("https://{a}\nhttps://{b}\n");
     eventually_equal("a2 remembers both", LIMIT, expected, || a2.identity("servers").unwrap_or_default());
     kubectl.ok_with(&["apply", "-f", "-"], &daemon("hello"));
     kubectl.ok(&["rollout", "status", "ds/hello", "--timeout=90s"]);
-    let pods = || {
-        let path =
-            "{.items[*].metadata.uid} {.items[*].status.conditions[?(@.type==\"Ready\")].lastTransitionTime}";
-        kubectl.value(&["get", "pods", "-l", "app=hello"], path).unwrap()
-    };
-    let before = (ready_nodes(&kubectl), pods());
+    let before = (ready_nodes(&kubectl), pods(&kubectl));
 
-    first.kill().unwrap();
+    pair.first.kill().unwrap();
     kubectl.ok_with(&["apply", "-f", "-"], &daemon("later"));
     eventually_equal("a new DaemonSet reaches both nodes", LIMIT, "2".to_string(), || {
         kubectl.value(&["get", "ds", "later"], "{.status.numberAvailable}").unwrap_or_default()
     });
-    eventually_equal("the first is no endpoint any more", LIMIT, vec![b], endpoints);
-    assert_eq!((ready_nodes(&kubectl), pods()), before, "nobody was missed");
+    eventually_equal("the first is no endpoint any more", LIMIT, vec![b], || endpoints(&kubectl));
+    assert_eq!((ready_nodes(&kubectl), pods(&kubectl)), before, "nobody was missed");
+
+    assert!(rotating.wait().unwrap().success());
+    pair.first.kill_and_start_again().unwrap();
+    let at_first = pair.first.kubectl(&path);
+    pair.first.wait_until_ready(&at_first);
+    let [of_first, of_second] = pair.keys();
+    assert!(of_first == of_second && of_first != old[0] && of_first.lines().count() == 1);
+    at_first.ok(&["create", "secret", "generic", "other", "--from-literal=word=staple"]);
+    for (name, expected) in [("word", "YmF0dGVyeQ=="), ("other", "c3RhcGxl")] {
+        assert_eq!(at_first.value(&["get", "secret", name], "{.data.word}").unwrap(), expected);
+        assert_eq!(kubectl.value(&["get", "secret", name], "{.data.word}").unwrap(), expected);
+    }
 
     // Told nothing: it remembers. What its simulated containers did is forgotten.
     a2.kill_and_start_again().unwrap();

@@ -1,22 +1,24 @@
 //! Which store is behind the server, and that it belongs to this cluster.
 //!
 //! Several servers on one etcd must be one cluster: the same authority, so that whoever one of them lets in the others
-//! do too, and the same encryption key, so that each can read what the others write. The first server leaves the
-//! authority's fingerprint and the key's name in the store; another with different ones is refused.
+//! do too. The first server leaves its fingerprint in the store; another with a different one is refused. The encryption
+//! keys are in the store, too ([`super::key_ring`]). A cluster from before has only the name of its key there: the first server
+//! with that key puts it in.
 
+use super::key_ring::{Ring, Shared};
 use super::sealing::{self, Sealed};
 use crate::config;
 use crate::pki::Authority;
+use crate::pki::encryption::KeyFile;
 use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 use std::sync::Arc;
 use store::etcd::{EtcdStore, Login, Options, Tls};
-use store::sealed::SealedStore;
 use store::{Error, Store};
 
 /// Beside the objects: whose cluster this is.
 const AUTHORITY: &str = "/everynode/authority";
-/// Beside the objects: the name of the key that Secrets are encrypted with.
+/// Beside the objects: the name of the key that Secrets were encrypted with before there was a ring.
 const KEY: &str = "/everynode/encryption-key";
 /// How another server gets what it lacks.
 const CURE: &str = "copy the pki folder of one of its servers and name the copy with --pki-dir, or choose another \
@@ -35,7 +37,7 @@ pub enum Backing {
     /// See [`Opened::Embedded`].
     Embedded(Sealed),
     /// See [`Opened::Etcd`]; with what seals it.
-    Etcd(EtcdStore, SealedStore),
+    Etcd(EtcdStore, Shared),
 }
 
 /// Opens what was asked for.
@@ -60,8 +62,22 @@ impl Opened {
                 "the store belongs to a cluster with another certificate authority ({found}, ours is {own}): {CURE}"
             );
         }
-        let (sealed, file, keys) = sealing::seal(Arc::new(etcd.clone()), keys).await?;
-        let names: Vec<String> = keys.keys().iter().map(|key| format!("{:08x}", key.id())).collect();
+        let below: Arc<dyn Store> = Arc::new(etcd.clone());
+        let ring = Ring::new(below.clone(), authority)?;
+        let file = KeyFile::new(keys);
+        if let Some((in_ring, _)) = ring.read().await? {
+            crate::pki::private_dir(keys)?;
+            let own = match file.read()? {
+                Some(own) => own,
+                None => {
+                    file.write(&in_ring)?;
+                    in_ring
+                }
+            };
+            return Ok(Backing::Etcd(etcd, Shared::open(below, ring, keys, &own).await?));
+        }
+        let (_, _, own_keys) = sealing::seal(below.clone(), keys).await?;
+        let names: Vec<String> = own_keys.keys().iter().map(|key| format!("{:08x}", key.id())).collect();
         let own = names.first().map(String::as_str).unwrap_or_default();
         let found = left_by_the_first(&etcd, KEY, own).await?;
         if !names.contains(&found) {
@@ -70,7 +86,7 @@ impl Opened {
                 file.path().display()
             );
         }
-        Ok(Backing::Etcd(etcd, sealed))
+        Ok(Backing::Etcd(etcd, Shared::open(below, ring, keys, &own_keys).await?))
     }
 }
 
@@ -79,7 +95,7 @@ impl Backing {
     pub fn store(&self) -> Arc<dyn Store> {
         match self {
             Self::Embedded(sealed) => Arc::new(sealed.store.clone()),
-            Self::Etcd(_, store) => Arc::new(store.clone()),
+            Self::Etcd(_, shared) => Arc::new(shared.store.clone()),
         }
     }
 
@@ -96,13 +112,29 @@ impl Backing {
         }
     }
 
-    /// Follows a rotation of the encryption key; a shared store has none yet. Never ends.
+    /// Follows a rotation of the encryption key. Never ends.
     pub async fn follow(&self) {
         match self {
             Self::Embedded(sealed) => sealed.follow().await,
-            Self::Etcd(..) => std::future::pending().await,
+            Self::Etcd(_, shared) => shared.follow().await,
         }
     }
+}
+
+/// `everynode rotate-encryption-key` for the servers on one etcd; `common` is the folder with their authority. Answers what to
+/// tell.
+pub async fn rotate(config: &config::Store, common: &Path) -> Result<String> {
+    let authority = Authority::find(common)?;
+    let authority = authority.with_context(|| format!("{}: holds no authority", common.display()))?;
+    let config::Store::Etcd(etcd) = config else { bail!("name the etcd of the servers with --store") };
+    let store = EtcdStore::open(options(etcd)?).await?;
+    if store.get(AUTHORITY).await?.is_none() {
+        bail!("no server has kept its objects in this store yet");
+    }
+    let opened = Opened::Etcd(store);
+    let Backing::Etcd(_, shared) = opened.of(&authority, common).await? else { bail!("not an etcd") };
+    let (key, secrets) = shared.rotate().await?;
+    Ok(format!("encryption key {key} is in use by all servers; {secrets} Secrets were encrypted anew"))
 }
 
 /// What stands at a key beside the objects; our own word, if we are the first.

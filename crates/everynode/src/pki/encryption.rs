@@ -86,9 +86,10 @@ impl Keys {
         Ok(Self { lines: vec![(u32::from_be_bytes(id), secret)] })
     }
 
-    /// The same, with the keys of `older` behind the own ones.
+    /// The same, with those keys of `older` behind the own ones that are not among them.
     pub fn before(mut self, older: &Self) -> Self {
-        self.lines.extend(&older.lines);
+        let more: Vec<_> = older.lines.iter().filter(|line| !self.lines.contains(line)).copied().collect();
+        self.lines.extend(more);
         self.lines.truncate(KEYS);
         self
     }
@@ -113,7 +114,8 @@ impl Keys {
         self.lines.iter().filter_map(|(id, secret)| Key::new(*id, secret)).collect()
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// The keys of a text; none if it is broken.
+    pub fn parse(text: &str) -> Option<Self> {
         let line = |line: &str| {
             let (id, secret) = line.split_once(' ')?;
             let secret = STANDARD.decode(secret.trim()).ok()?.try_into().ok()?;
@@ -123,7 +125,8 @@ impl Keys {
         lines.filter(|lines| !lines.is_empty()).map(|lines| Self { lines })
     }
 
-    fn print(&self) -> String {
+    /// The text of a key file.
+    pub fn print(&self) -> String {
         let line = |(id, secret): &(u32, [u8; SECRET])| {
             format!("{} {}\n", hex(&id.to_be_bytes()), STANDARD.encode(secret))
         };

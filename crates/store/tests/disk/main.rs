@@ -9,6 +9,7 @@ mod power;
 mod refusal;
 mod restart;
 mod sealed;
+mod shared_keys;
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
