@@ -261,6 +261,18 @@ pub enum JoinError {
     },
 }
 
+impl JoinError {
+    /// Whether nobody has said no: the server was not reached, or an answer was lost on the way.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::NoCa { .. } => true,
+            Self::Request(RequestError::Api(source)) => !matches!(**source, kube::Error::Api(_)),
+            _ => false,
+        }
+    }
+}
+
 /// A join token, taken apart.
 struct Token {
     ca_hash: String,

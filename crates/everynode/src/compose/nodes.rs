@@ -76,7 +76,7 @@ async fn identity(config: &config::Agent, servers: &Arc<Servers>, dir: &Path) ->
             Err(_) => config.token.as_deref().with_context(|| no_token(dir))?,
         };
         match join(servers, token, &config.node_name, dir).await {
-            Err(why @ JoinError::NoCa { .. }) => {
+            Err(why) if why.is_passing() => {
                 if !std::mem::replace(&mut said, true) {
                     tracing::warn!("{why}; trying again");
                 }
