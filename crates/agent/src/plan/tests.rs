@@ -131,7 +131,7 @@ fn what_people_add_to_debug_starts_once_and_before_init_containers() {
     const STUCK: &str = r#"{"initContainers":[{"name":"i"}],"containers":[{"name":"a"}],
         "ephemeralContainers":[{"name":"d"},{"name":"e"}]}"#;
     check(STUCK, "", "start d/0");
-    check(STUCK, "i/0-1 d/0+ e/0-1", "");
+    check(STUCK, "i/0-1 d/0+ e/0-1", "start i/1");
     check(STUCK, "i/0-1 d/0-1", "start e/0");
     check(STUCK, "i/0-0 a/0+ d/0-0 e/0-1", "");
     check(STUCK, "i/0-0 a/0+ d/0+ e/0?", "start e/1");
