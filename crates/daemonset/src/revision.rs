@@ -95,6 +95,9 @@ pub(crate) fn history(
     let Some(kept) = exact.last().or(same.last()).copied() else {
         let data = data::in_dialect_of(data, before);
         let (hash, create) = create(seen, subject, claims, data, next_number(&old))?;
+        if create.is_some() && was_made(subject) {
+            actions.push(Action::ConfirmAlive);
+        }
         actions.extend(create);
         return Ok(History { hashes: [hash.clone()].into(), hash, actions, old: ends(&old) });
     };
@@ -176,6 +179,13 @@ fn create(
             Ok((hash, Some(Action::CreateRevision(Box::new(new)))))
         }
     }
+}
+
+/// Whether this generation has had its revision. One that is gone is gone as everything of a DaemonSet that ends is, which the
+/// caches may not know yet: then each pod that is made is deleted at once, and made again. Differs: upstream does that.
+fn was_made(subject: &Subject<'_>) -> bool {
+    let observed = subject.daemon_set.status.as_ref().and_then(|status| status.observed_generation);
+    observed.is_some() && observed == subject.daemon_set.metadata.generation
 }
 
 /// TK-6: after a takeover without history, the pods say which hash is current, if they agree.
