@@ -165,6 +165,14 @@ impl SealedStore {
         Ok(done)
     }
 
+    /// Whether everything confidential is sealed with the newest key already. Writes nothing.
+    pub async fn is_sealed(&self) -> Result<bool> {
+        let newest = self.sealing.newest().id();
+        let entries = self.below.list("").await?.entries;
+        let mut confidential = entries.iter().filter(|entry| (self.sealing.confidential)(&entry.key));
+        Ok(confidential.all(|entry| sealed_with(&entry.value) == Some(newest)))
+    }
+
     async fn mark(&self) -> Result<()> {
         let made = match self.below.create(MARK, Bytes::new()).await {
             Err(Error::Exists { .. }) => self.below.get(MARK).await?.map(|entry| entry.revision),

@@ -36,8 +36,12 @@ pub struct Sealed {
 pub async fn open(data_dir: &Path) -> Result<Sealed> {
     let path = data_dir.join("server").join("store.db");
     let first = open_once(data_dir, &path).await?;
-    let done = first.store.reseal().await.context("the Secrets cannot be encrypted")?;
-    let sealed = match done.clear {
+    // Nobody writes yet. A server starts on a full disk, too, if there is nothing to seal.
+    let clear = match !first.keys.is_rotating() && first.store.is_sealed().await? {
+        true => 0,
+        false => first.store.reseal().await.context("the Secrets cannot be encrypted")?.clear,
+    };
+    let sealed = match clear {
         0 => first,
         clear => {
             drop(first);
