@@ -72,7 +72,7 @@ fn kubectl_debug_looks_into_a_pod_without_a_shell_and_at_a_node() {
     assert_eq!(kubectl.value(&["get", "pod", "bare"], restarts).unwrap(), "0 True");
 
     // The node itself, as its root sees it.
-    let look = "busybox sleep 2; busybox ps; busybox ls /host/etc/kubernetes";
+    let look = "busybox sleep 2; busybox ps; busybox ls /host/run/everynode";
     let ask = ["debug", "-it", "node/n1", &image, "--", "busybox", "sh", "-c", look];
     let answer = kubectl.in_terminal((24, 120), &ask);
     assert_says(&answer.stdout, "containerd");
@@ -81,7 +81,7 @@ fn kubectl_debug_looks_into_a_pod_without_a_shell_and_at_a_node() {
     let debugger = debugger.expect("kubectl names the pod that it makes");
     eventually("the debugger has looked into the node", LIMIT, || {
         let said = kubectl.ok(&["logs", debugger]);
-        anyhow::ensure!(said.contains("manifests"), "{said}");
+        anyhow::ensure!(said.contains("containerd.toml"), "{said}");
         Ok(())
     });
     kubectl.ok(&["delete", "pod", "--all"]);
