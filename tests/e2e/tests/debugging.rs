@@ -1,6 +1,6 @@
 //! `kubectl debug` of a pod and of a node, with a real container runtime and a debugger's image of its own.
 
-use e2e::{Cluster, Image, Registry, assert_says, eventually, newest_and_oldest};
+use e2e::{Cluster, Image, Kubectl, Registry, assert_says, eventually, newest_and_oldest};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -71,9 +71,17 @@ fn kubectl_debug_looks_into_a_pod_without_a_shell_and_at_a_node() {
         "{.status.containerStatuses[0].restartCount} {.status.conditions[?(@.type==\"Ready\")].status}";
     assert_eq!(kubectl.value(&["get", "pod", "bare"], restarts).unwrap(), "0 True");
 
-    // The node itself, as its root sees it.
+    looks_at_the_node(&kubectl, &image);
+    kubectl.ok(&["delete", "pod", "--all"]);
+    let data_dir = cluster.data_dir();
+    drop(cluster);
+    e2e::assert_clean(&data_dir);
+}
+
+/// The node itself, as its root sees it.
+fn looks_at_the_node(kubectl: &Kubectl, image: &str) {
     let look = "busybox sleep 2; busybox ps; busybox ls /host/run/everynode";
-    let ask = ["debug", "-it", "node/n1", &image, "--", "busybox", "sh", "-c", look];
+    let ask = ["debug", "-it", "node/n1", image, "--", "busybox", "sh", "-c", look];
     let answer = kubectl.in_terminal((24, 120), &ask);
     assert_says(&answer.stdout, "containerd");
     // What a container says at its very end may come too late for whoever is attached; its log has it.
@@ -84,8 +92,4 @@ fn kubectl_debug_looks_into_a_pod_without_a_shell_and_at_a_node() {
         anyhow::ensure!(said.contains("containerd.toml"), "{said}");
         Ok(())
     });
-    kubectl.ok(&["delete", "pod", "--all"]);
-    let data_dir = cluster.data_dir();
-    drop(cluster);
-    e2e::assert_clean(&data_dir);
 }
