@@ -1,8 +1,8 @@
 //! What the cluster adds to or refuses in a write, beyond the kind's own rules: everything that needs other objects or
 //! the caller.
 //!
-//! Namespace lifecycle (2.1.7), priorities, limits, service accounts, runtime classes and default tolerations of pods (2.10.4), the taint
-//! of a new node (2.10.5), who asked for a certificate (7.6.1), and what a node agent may touch (7.5.4).
+//! Namespace lifecycle (2.1.7), priorities, limits, service accounts, runtime classes and default tolerations of pods
+//! (2.10.4), the taint of a new node (2.10.5), who asked for a certificate (7.6.1), and what a node agent may touch (7.5.4).
 
 mod accounts;
 mod limits;

@@ -7,6 +7,7 @@
 //! Kubernetes: `apiserver/pkg/admission/plugin/resourcequota`.
 
 use super::resource;
+use crate::addresses::is_service;
 use crate::error::ApiError;
 use crate::resources::Kind;
 use crate::resources::resourcequotas::KIND;
@@ -28,7 +29,8 @@ pub async fn charge(
     old: Option<&Value>,
     dry_run: bool,
 ) -> Result<(), ApiError> {
-    if !kind.namespaced || old.is_some() && !may_grow(kind) {
+    // Of what is there only services may take more after a change: a pod's resources stay as they were made.
+    if !kind.namespaced || old.is_some() && !is_service(kind) {
         return Ok(());
     }
     let namespace = text(object, "namespace");
@@ -65,11 +67,6 @@ pub async fn charge(
         }
     }
     Err(ApiError::stale(resource(&KIND), names.first().map_or("", String::as_str)))
-}
-
-/// Kinds of which an object may take more after a change. A pod's resources stay as they were made.
-fn may_grow(kind: &Kind) -> bool {
-    (kind.group, kind.plural) == ("", "services")
 }
 
 /// What an object takes.

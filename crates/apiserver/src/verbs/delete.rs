@@ -2,6 +2,7 @@
 
 use super::ending::{self, Plan};
 use super::{Call, WRITE_TRIES, metadata, read};
+use crate::Inner;
 use crate::accept::{self, Form, Shape};
 use crate::addresses;
 use crate::admission;
@@ -13,9 +14,11 @@ use crate::encode;
 use crate::error::ApiError;
 use crate::options::ListOptions;
 use crate::reply::{self, Page, Reply};
+use crate::resources::Kind;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use store::Revision;
 
 /// What became of an object.
 pub enum Ended {
@@ -69,7 +72,6 @@ pub async fn end(call: &Call<'_>, name: &str, options: &DeleteOptions) -> Result
         let (object, revision) = found.ok_or_else(|| ApiError::not_found(resource, name))?;
         preconditions(call, name, &object, options)?;
         admission::delete(call.user, kind, &object)?;
-        let key = encode::key(kind, namespace, name);
         let (result, ended) = match ending::plan(kind, &object, options, server.now()) {
             Plan::Nothing => return Ok(Ended::Marked(object)),
             Plan::Remove => {
@@ -80,16 +82,11 @@ pub async fn end(call: &Call<'_>, name: &str, options: &DeleteOptions) -> Result
                 if options.dry_run {
                     return Ok(Ended::Gone(last));
                 }
-                let claims = addresses::held(server, kind, &last).await;
-                let result = server.store.delete(&key, revision).await;
-                if result.is_ok() {
-                    claims::release(server, claims).await;
-                }
-                (result, Ended::Gone(last))
+                (remove(server, kind, &last, revision).await, Ended::Gone(last))
             }
             Plan::Mark(marked) if options.dry_run => return Ok(Ended::Marked(marked)),
             Plan::Mark(marked) => {
-                let bytes = encode::stored(kind, &marked);
+                let (key, bytes) = (encode::key(kind, namespace, name), encode::stored(kind, &marked));
                 (server.store.update(&key, bytes, revision).await, Ended::Marked(marked))
             }
         };
@@ -105,6 +102,20 @@ pub async fn end(call: &Call<'_>, name: &str, options: &DeleteOptions) -> Result
         };
     }
     Err(ApiError::stale(resource, name))
+}
+
+/// Takes an object out of the store as it was seen, and then gives back what only one object may have.
+pub async fn remove(
+    server: &Inner,
+    kind: &Kind,
+    object: &Value,
+    revision: Revision,
+) -> store::Result<Revision> {
+    let key = encode::key(kind, metadata::text(object, "namespace"), metadata::text(object, "name"));
+    let claims = addresses::held(server, kind, object).await;
+    let removed = server.store.delete(&key, revision).await?;
+    claims::release(server, claims).await;
+    Ok(removed)
 }
 
 /// The options: from the body when there is one, else from the query, never from both (2.6.1).

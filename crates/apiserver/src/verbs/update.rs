@@ -5,7 +5,7 @@
 //! - The last finalizer's removal from a terminating object is its end (2.2.9).
 //! - Only a write that names no revision is tried again after a conflict; the others hear 409.
 
-use super::{Call, WRITE_TRIES, Written, apply, create, ending, metadata, same};
+use super::{Call, WRITE_TRIES, Written, apply, create, delete, ending, metadata, same};
 use crate::addresses;
 use crate::admission;
 use crate::claims::{self, Claim};
@@ -245,14 +245,7 @@ async fn commit(call: &Call<'_>, object: &mut Value, revision: Revision) -> Resu
     let (server, kind) = (call.server, call.kind);
     let key = encode::key(kind, metadata::text(object, "namespace"), metadata::text(object, "name"));
     let result = match ending::is_over(kind, object) {
-        true => {
-            let claims = addresses::held(server, kind, object).await;
-            let result = server.store.delete(&key, revision).await;
-            if result.is_ok() {
-                claims::release(server, claims).await;
-            }
-            result
-        }
+        true => delete::remove(server, kind, object, revision).await,
         false => server.store.update(&key, encode::stored(kind, object), revision).await,
     };
     match result {
