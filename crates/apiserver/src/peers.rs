@@ -58,7 +58,10 @@ pub async fn keep(server: &Inner, host: &str) {
 /// Takes this server off the endpoints.
 pub async fn leave(server: &Inner) {
     let left = async {
-        forget(server, &name(server.config.advertise)).await?;
+        let own = server.read(&leases::KIND, NAMESPACE, &name(server.config.advertise)).await?;
+        if let Some((name, own)) = own.and_then(|(own, _)| lease(&own)) {
+            forget(server, &name, &own).await?;
+        }
         let mut all: BTreeSet<SocketAddr> = held(server).values().map(|lease| lease.address).collect();
         all.remove(&server.config.advertise);
         write(server, &all).await
@@ -76,7 +79,9 @@ async fn turn(server: &Inner, host: &str, seen: &mut Seen) -> Result<(), ApiErro
     let Verdict { living, gone } = seen.judge(held(server), Instant::now());
     for name in gone {
         tracing::warn!(lease = name, "a server of this cluster is gone");
-        forget(server, &name).await?;
+        if let Some((lease, _)) = seen.0.get(&name) {
+            forget(server, &name, lease).await?;
+        }
     }
     let own = std::iter::once(server.config.advertise);
     write(server, &living.into_iter().chain(own).collect()).await
@@ -95,9 +100,9 @@ async fn renew(server: &Inner, host: &str) -> Result<(), ApiError> {
 }
 
 /// Deletes the Lease of a server that is gone, as it was last seen: one that has come back keeps it.
-async fn forget(server: &Inner, name: &str) -> Result<(), ApiError> {
+async fn forget(server: &Inner, name: &str, seen: &Lease) -> Result<(), ApiError> {
     let kind = &leases::KIND;
-    let Some((_, revision)) = server.read(kind, NAMESPACE, name).await? else { return Ok(()) };
+    let Ok(revision) = seen.version.parse() else { return Ok(()) };
     match server.store.delete(&encode::key(kind, NAMESPACE, name), revision).await {
         Ok(_) | Err(store::Error::Conflict { .. } | store::Error::Missing { .. }) => Ok(()),
         Err(error) => Err(server.store_error(error)),
