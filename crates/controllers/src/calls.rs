@@ -124,12 +124,19 @@ impl Opened {
 }
 
 fn lane(path: &str) -> Lane {
-    let mut words = path.split('/');
-    match words.find(|word| ["leases", "events"].contains(word)) {
-        Some("leases") if path.starts_with("/apis/coordination.k8s.io/") => Lane::Lease,
-        Some("events") if path.starts_with("/api/v1/") || path.starts_with("/apis/events.k8s.io/") => {
-            Lane::Events
-        }
+    let words: Vec<&str> = path.split('/').collect();
+    let (group, rest) = match words.as_slice() {
+        ["", "api", "v1", rest @ ..] => ("", rest),
+        ["", "apis", group, _, rest @ ..] => (*group, rest),
+        _ => return Lane::Work,
+    };
+    let resource = match rest {
+        ["namespaces", _, resource, ..] | [resource, ..] => *resource,
+        [] => return Lane::Work,
+    };
+    match (group, resource) {
+        ("coordination.k8s.io", "leases") => Lane::Lease,
+        ("" | "events.k8s.io", "events") => Lane::Events,
         _ => Lane::Work,
     }
 }

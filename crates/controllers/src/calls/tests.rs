@@ -88,4 +88,7 @@ fn leases_and_events_have_lanes_of_their_own() {
     check("/api/v1/namespaces/a/events", Lane::Events);
     check("/api/v1/namespaces/a/pods", Lane::Work);
     check("/api/v1/namespaces/leases/pods", Lane::Work);
+    check("/api/v1/namespaces/events/pods", Lane::Work);
+    check("/api/v1/events", Lane::Events);
+    check("/version", Lane::Work);
 }
