@@ -15,24 +15,11 @@ use crate::verbs::metadata::is_terminating;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use objects::bootstrap_token::{GROUP, NAMESPACE, TYPE, parse, secret_name};
 use serde_json::Value;
 
-/// Where these Secrets are.
-const NAMESPACE: &str = "kube-system";
-/// Their type.
-const TYPE: &str = "bootstrap.kubernetes.io/token";
-/// Every token's group.
-const GROUP: &str = "system:bootstrappers";
 /// Letters of a group's own part. Kubernetes: `BootstrapGroupPattern`.
 const GROUP_LETTERS: usize = 256;
-
-/// Id and secret of a text of this form.
-pub fn parse(token: &str) -> Option<(&str, &str)> {
-    let (id, secret) = token.split_once('.')?;
-    let plain =
-        |text: &str| text.bytes().all(|letter| letter.is_ascii_digit() || letter.is_ascii_lowercase());
-    (id.len() == 6 && secret.len() == 16 && plain(id) && plain(secret)).then_some((id, secret))
-}
 
 /// The user of a token; none if no Secret knows it.
 ///
@@ -40,8 +27,7 @@ pub fn parse(token: &str) -> Option<(&str, &str)> {
 /// The store cannot be read.
 pub async fn user(server: &Inner, token: &str) -> Result<Option<User>, NoUser> {
     let Some((id, secret)) = parse(token) else { return Ok(None) };
-    let name = format!("bootstrap-token-{id}");
-    let found = server.read(&secrets::KIND, NAMESPACE, &name).await.map_err(NoUser::Failed)?;
+    let found = server.read(&secrets::KIND, NAMESPACE, &secret_name(id)).await.map_err(NoUser::Failed)?;
     Ok(found.and_then(|(found, _)| judge(&found, id, secret, server.now())))
 }
 
@@ -133,15 +119,5 @@ mod tests {
         let mut other = object(&[]);
         other["type"] = "Opaque".into();
         assert_eq!(judge(&other, "abcdef", SECRET, now), None);
-    }
-
-    #[test]
-    fn the_form_of_a_token() {
-        assert_eq!(parse("abcdef.0123456789abcdef"), Some(("abcdef", SECRET)));
-        for wrong in
-            ["abcdef", "abcde.0123456789abcdef", "abcdef.0123456789abcdeF", "abc/ef.0123456789abcdef", ""]
-        {
-            assert_eq!(parse(wrong), None, "{wrong}");
-        }
     }
 }

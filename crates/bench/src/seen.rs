@@ -216,9 +216,7 @@ impl Seen {
 
     /// A pod is gone.
     pub fn pod_gone(&mut self, pod: &Pod) {
-        let before = self.pods.remove(&pod.metadata.uid);
-        self.changes += u64::from(before.is_some());
-        self.discount(before);
+        self.uid_gone(&pod.metadata.uid);
     }
 
     /// A DaemonSet is so.
@@ -249,11 +247,7 @@ impl Seen {
                 pods.iter().map(|pod| pod.metadata.uid.as_str()).collect();
             self.pods.keys().filter(|uid| !there.contains(uid.as_str())).cloned().collect()
         };
-        for uid in gone {
-            let before = self.pods.remove(&uid);
-            self.changes += 1;
-            self.discount(before);
-        }
+        gone.iter().for_each(|uid| self.uid_gone(uid));
         pods.iter().for_each(|pod| self.pod(pod, at));
     }
 
@@ -268,6 +262,12 @@ impl Seen {
     pub fn only_sets(&mut self, sets: &[DaemonSet]) {
         self.sets.clear();
         sets.iter().for_each(|set| self.set(set));
+    }
+
+    fn uid_gone(&mut self, uid: &str) {
+        let before = self.pods.remove(uid);
+        self.changes += u64::from(before.is_some());
+        self.discount(before);
     }
 
     fn discount(&mut self, before: Option<Known>) {

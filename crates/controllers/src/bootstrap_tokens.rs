@@ -21,10 +21,6 @@ use std::time::Duration;
 /// Kinds that this loop reads.
 pub(crate) const READS: &[Watched] = &[Watched::BootstrapTokens];
 
-/// The type of these Secrets.
-pub(crate) const TYPE: &str = "bootstrap.kubernetes.io/token";
-/// Where they are.
-pub(crate) const NAMESPACE: &str = "kube-system";
 /// One is enough for what happens once a day.
 const WORKERS: usize = 1;
 /// Nobody waits for it.

@@ -15,7 +15,7 @@ pub use mirror::{Change, Mirror};
 pub use whole::Whole;
 
 use crate::Scope;
-use crate::{bootstrap_tokens, token_secrets};
+use crate::token_secrets;
 use feed::{feed, feed_of};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -32,6 +32,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use objects::bootstrap_token;
 use objects::key::ObjectKey;
 use objects::owner::controller_of;
 use std::collections::BTreeSet;
@@ -225,8 +226,8 @@ impl Caches {
                 feed(Api::all(client), typed, trim::field_owners, self.token_secrets.clone()).boxed()
             }
             Watched::BootstrapTokens => {
-                let typed = all.fields(&format!("type={}", bootstrap_tokens::TYPE));
-                let api = Api::namespaced(client, bootstrap_tokens::NAMESPACE);
+                let typed = all.fields(&format!("type={}", bootstrap_token::TYPE));
+                let api = Api::namespaced(client, bootstrap_token::NAMESPACE);
                 feed(api, typed, trim::field_owners, self.bootstrap_tokens.clone()).boxed()
             }
             Watched::Requests => {

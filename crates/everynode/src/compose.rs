@@ -125,9 +125,14 @@ fn election((namespace, name): (&str, &str)) -> leader::Election {
 /// A client from a kubeconfig file.
 pub async fn client(path: &Path) -> Result<kube::Client> {
     let named = || format!("{}: cannot be used as a kubeconfig", path.display());
+    as_controllers(kubeconfig(path).await?).with_context(named)
+}
+
+/// The cluster that a kubeconfig file names, and who we are there.
+async fn kubeconfig(path: &Path) -> Result<kube::Config> {
+    let named = || format!("{}: cannot be used as a kubeconfig", path.display());
     let file = kube::config::Kubeconfig::read_from(path).with_context(named)?;
-    let config = kube::Config::from_custom_kubeconfig(file, &Default::default()).await.with_context(named)?;
-    as_controllers(config).with_context(named)
+    kube::Config::from_custom_kubeconfig(file, &Default::default()).await.with_context(named)
 }
 
 /// What the loops call themselves; up to its slash, it owns the fields that they write.

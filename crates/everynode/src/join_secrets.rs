@@ -8,11 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use objects::bootstrap_token::{NAMESPACE, TYPE, secret_name};
 use serde_json::json;
 
-const NAMESPACE: &str = "kube-system";
-const TYPE: &str = "bootstrap.kubernetes.io/token";
-const PREFIX: &str = "bootstrap-token-";
 /// A key of a Secret says what its token is good for: `usage-bootstrap-authentication`.
 const USAGE: &str = "usage-bootstrap-";
 
@@ -62,7 +60,7 @@ pub async fn create(client: &kube::Client, wishes: &Wishes) -> Result<String> {
     if !wishes.groups.is_empty() {
         data["auth-extra-groups"] = wishes.groups.join(",").into();
     }
-    let metadata = json!({"name": format!("{PREFIX}{id}"), "namespace": NAMESPACE});
+    let metadata = json!({"name": secret_name(&id), "namespace": NAMESPACE});
     let object = serde_json::from_value(json!({"metadata": metadata, "type": TYPE, "stringData": data}))?;
     let made = secrets(client).create(&PostParams::default(), &object).await;
     made.context("the server did not take the token")?;
@@ -78,7 +76,7 @@ pub async fn list(client: &kube::Client) -> Result<Vec<Token>> {
 
 /// Takes a token away.
 pub async fn delete(client: &kube::Client, id: &str) -> Result<()> {
-    let deleted = secrets(client).delete(&format!("{PREFIX}{id}"), &DeleteParams::default()).await;
+    let deleted = secrets(client).delete(&secret_name(id), &DeleteParams::default()).await;
     deleted.map(drop).with_context(|| format!("the token {id:?} cannot be deleted"))
 }
 

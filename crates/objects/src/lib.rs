@@ -4,6 +4,7 @@
 //! waits, logs, asks the clock or draws lots. What needs a third object, or an opinion, belongs elsewhere.
 //! The modules stand in reading order; each names the rules that it follows (EL-9, OW-1, wire 3.7 …).
 
+pub mod bootstrap_token;
 pub mod condition;
 pub mod human;
 pub mod int_or_percent;

@@ -10,6 +10,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use std::path::{Path, PathBuf};
+use why::table::aligned;
+
+/// Blanks between columns, as kubectl has.
+const GAP: usize = 3;
 
 /// Flags of `everynode token`.
 #[derive(Debug, Args)]
@@ -149,35 +153,25 @@ fn authority(path: &Path) -> Result<Authority> {
 fn table(tokens: &[Token], now: Timestamp) -> String {
     let head = ["TOKEN", "TTL", "EXPIRES", "USAGES", "DESCRIPTION", "EXTRA GROUPS"].map(String::from);
     let none = |text: String| if text.is_empty() { "<none>".to_string() } else { text };
-    let rows: Vec<[String; 6]> = tokens
-        .iter()
-        .map(|token| {
-            let left = token.end.map(|end| end.duration_since(now).as_secs());
-            let left = left.map_or("<forever>".into(), |left| match left > 0 {
-                true => objects::human::duration(left),
-                false => "<invalid>".into(),
-            });
-            let end =
-                token.end.map_or("<never>".into(), |end| end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-            let text = format!("{}.{}", token.id, token.secret);
-            [
-                text,
-                left,
-                end,
-                none(token.usages.join(",")),
-                none(token.description.clone()),
-                none(token.groups.join(",")),
-            ]
-        })
-        .collect();
-    let all: Vec<&[String; 6]> = [&head].into_iter().chain(&rows).collect();
-    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |row: &&[String; 6]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}   "));
-        cells.collect::<String>().trim_end().to_string() + "\n"
+    let row = |token: &Token| {
+        let left = token.end.map(|end| end.duration_since(now).as_secs());
+        let left = left.map_or("<forever>".into(), |left| match left > 0 {
+            true => objects::human::duration(left),
+            false => "<invalid>".into(),
+        });
+        let end = token.end.map_or("<never>".into(), |end| end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        let text = format!("{}.{}", token.id, token.secret);
+        [
+            text,
+            left,
+            end,
+            none(token.usages.join(",")),
+            none(token.description.clone()),
+            none(token.groups.join(",")),
+        ]
     };
-    all.iter().map(line).collect()
+    let rows: Vec<[String; 6]> = [head].into_iter().chain(tokens.iter().map(row)).collect();
+    aligned(&rows, GAP)
 }
 
 /// `30m`, `24h`, `7d`, `1h30m`, `0`.

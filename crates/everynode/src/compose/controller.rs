@@ -1,6 +1,6 @@
 //! `everynode controller`: the DaemonSet loop alone, beside a control plane of anybody.
 
-use super::{health, user_agent};
+use super::health;
 use crate::config::{self, Leading};
 use crate::telemetry::process;
 use anyhow::{Context as _, Result};
@@ -60,19 +60,14 @@ fn say(line: &str) {
 
 /// The cluster's client, and what metrics call the server.
 async fn client(kubeconfig: Option<&Path>) -> Result<(kube::Client, String)> {
-    let mut config = match kubeconfig {
-        Some(path) => {
-            let named = || format!("{}: cannot be used as a kubeconfig", path.display());
-            let file = kube::config::Kubeconfig::read_from(path).with_context(named)?;
-            kube::Config::from_custom_kubeconfig(file, &Default::default()).await.with_context(named)?
-        }
+    let config = match kubeconfig {
+        Some(path) => super::kubeconfig(path).await?,
         None => kube::Config::infer()
             .await
             .context("no cluster: name a kubeconfig with --kubeconfig or KUBECONFIG")?,
     };
-    config.headers.push((http::header::USER_AGENT, user_agent()?));
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
-    Ok((kube::Client::try_from(config)?, host))
+    Ok((super::as_controllers(config)?, host))
 }
 
 fn election(leading: Leading) -> leader::Election {

@@ -9,6 +9,7 @@ use anyhow::Result;
 use apiserver::service_accounts::{DEFAULT_ISSUER, Issuer};
 use apiserver::{Config, TokenUser, User};
 use jiff::Timestamp;
+use objects::bootstrap_token::GROUP;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -151,7 +152,7 @@ fn client_leaf(name: &str, group: Option<&str>) -> Leaf {
 fn joining(tokens: Tokens) -> TokenUser {
     Arc::new(move |bearer| match tokens.check(bearer, Timestamp::now()) {
         Ok(id) => {
-            let groups = ["system:bootstrappers".to_string()];
+            let groups = [GROUP.to_string()];
             id.map(|id| User::authenticated(format!("system:bootstrap:{id}"), groups))
         }
         Err(error) => {

@@ -7,15 +7,13 @@
 
 use super::{Authority, PkiError, hex, write_private};
 use jiff::{SignedDuration, Timestamp};
+use objects::bootstrap_token::{ID_LENGTH, SECRET_LENGTH, parse as parse_token};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Name of the file.
 const FILE: &str = "join-tokens";
-/// As a bootstrap token's.
-const ID_LENGTH: usize = 6;
-const SECRET_LENGTH: usize = 16;
 /// No letter that could be taken for another is left out: tokens are copied, not read aloud.
 const LETTERS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 /// Lines that are read; a token is forgotten at the next new one after its life.
@@ -58,10 +56,7 @@ impl Tokens {
 
     /// The id of the token `<id>.<secret>`, if it is known, right and not over.
     pub fn check(&self, bearer: &str, now: Timestamp) -> Result<Option<String>, PkiError> {
-        let Some((id, secret)) = bearer.split_once('.') else { return Ok(None) };
-        if id.len() != ID_LENGTH || secret.len() != SECRET_LENGTH {
-            return Ok(None);
-        }
+        let Some((id, secret)) = parse_token(bearer) else { return Ok(None) };
         let tokens = self.read()?;
         // Two hashes are compared, so the time it takes says nothing about the secret.
         let right = tokens
