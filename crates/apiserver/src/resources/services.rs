@@ -1,7 +1,9 @@
 //! Services: a name and an address for a set of pods. Stored, defaulted and shown.
 //!
-//! Its address is chosen by the verbs (`addresses.rs`) between defaulting and `prepare_create`; `None` stays `None`.
+//! Its address is chosen by the verbs ([`crate::addresses`]); `None` stays `None`.
 //! Differs: nothing programs addresses into nodes yet. Kubernetes: `registry/core/service`, `core/validation.ValidateService*`.
+
+pub mod addresses;
 
 use super::cells::{self, AGE, NAME, NONE, column, or, wide};
 use super::fields::{
@@ -65,7 +67,7 @@ impl Rules for Services {
             }
             _ => fill_zero(spec, "internalTrafficPolicy", "Cluster"),
         }
-        default_addresses(spec);
+        addresses::default(spec);
         if text(spec, "type") == "LoadBalancer" {
             fill_absent(spec, "allocateLoadBalancerNodePorts", true);
         }
@@ -73,24 +75,14 @@ impl Rules for Services {
 
     fn prepare_create(&self, object: &mut Value) {
         set(object, "status", json!({"loadBalancer": {}}));
-        // The address has been chosen since defaulting.
-        if let Some(spec) = object.get_mut("spec") {
-            default_addresses(spec);
-        }
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         keep(new, old, "status");
         let Some(spec) = new.get_mut("spec") else { return };
         keep_node_ports(spec, &old["spec"]);
-        // A writer that leaves the address out means the one that is there, as long as the type needs one.
-        if text(spec, "type") != "ExternalName" {
-            for field in ["clusterIP", "clusterIPs"] {
-                if let Some(value) = old["spec"].get(field) {
-                    fill_zero(spec, field, value.clone());
-                }
-            }
-        }
+        addresses::prepare_update(spec, &old["spec"]);
+        drop_what_the_type_lacks(spec, &old["spec"]);
     }
 
     fn prepare_status(&self, new: &mut Value, old: &Value) {
@@ -104,6 +96,7 @@ impl Rules for Services {
         if kind != "ExternalName" && items(spec, "ports").is_empty() && text(spec, "clusterIP") != "None" {
             errors.push(FieldError::required("spec.ports", ""));
         }
+        errors.extend(addresses::validate(spec));
         validate_ports(&mut errors, spec);
         labels::validate(&mut errors, spec, "selector", "spec.selector");
         check_one_of(&mut errors, "spec.sessionAffinity", &spec["sessionAffinity"], &["ClientIP", "None"]);
@@ -117,7 +110,7 @@ impl Rules for Services {
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = self.validate_create(new);
         let (was, is) = (text(&old["spec"], "clusterIP"), text(&new["spec"], "clusterIP"));
-        let named = [old, new].iter().any(|service| text(&service["spec"], "type") == "ExternalName");
+        let named = [old, new].iter().any(|service| !addresses::needs_address(&service["spec"]));
         if !was.is_empty() && was != is && !named {
             let addresses = new["spec"]["clusterIPs"].clone();
             errors.push(FieldError::invalid("spec.clusterIPs[0]", addresses, "may not change once set"));
@@ -163,18 +156,6 @@ const COLUMNS: &[Column] = &[
     wide("Selector", "The pods behind it."),
 ];
 
-/// `clusterIP` and `clusterIPs` say the same; families follow from the address.
-fn default_addresses(spec: &mut Value) {
-    let address = text(spec, "clusterIP").to_string();
-    if address.is_empty() || text(spec, "type") == "ExternalName" {
-        return;
-    }
-    fill_absent(spec, "clusterIPs", json!([address]));
-    fill_zero(spec, "ipFamilyPolicy", "SingleStack");
-    let family = if address.contains(':') { "IPv6" } else { "IPv4" };
-    fill_absent(spec, "ipFamilies", json!([family]));
-}
-
 /// Whether its ports are ports of every node too.
 pub fn has_node_ports(spec: &Value) -> bool {
     match text(spec, "type") {
@@ -196,6 +177,24 @@ fn keep_node_ports(spec: &mut Value, old: &Value) {
             (Some(number), 0) if has => set(port, "nodePort", number),
             (Some(number), said) if !has && said == number => remove(port, "nodePort"),
             _ => {}
+        }
+    }
+}
+
+/// What was there for the old type and means nothing to the new one goes, unless the writer changes it in the same breath.
+/// Kubernetes: `dropTypeDependentFields`.
+fn drop_what_the_type_lacks(spec: &mut Value, old: &Value) {
+    let is_load_balancer = text(spec, "type") == "LoadBalancer";
+    let is_outside =
+        is_load_balancer || text(spec, "type") == "NodePort" || !items(spec, "externalIPs").is_empty();
+    let fields = [
+        ("externalTrafficPolicy", is_outside),
+        ("allocateLoadBalancerNodePorts", is_load_balancer),
+        ("loadBalancerClass", is_load_balancer),
+    ];
+    for (field, applies) in fields {
+        if !applies && spec[field] == old[field] {
+            remove(spec, field);
         }
     }
 }
@@ -235,9 +234,6 @@ fn validate_external_name(errors: &mut Vec<FieldError>, spec: &Value) {
         errors.push(FieldError::required("spec.externalName", ""));
     } else {
         super::fields::check_subdomain(errors, "spec.externalName", name);
-    }
-    if !matches!(text(spec, "clusterIP"), "" | "None") {
-        errors.push(FieldError::forbidden("spec.clusterIPs[0]", "may not be set for ExternalName services"));
     }
 }
 
@@ -340,8 +336,10 @@ mod tests {
         assert_eq!(new["spec"]["clusterIP"], "10.0.0.1");
         assert_eq!(Services.validate_update(&new, &old), []);
         new["spec"]["clusterIP"] = json!("10.0.0.2");
-        let errors = Services.validate_update(&new, &old);
-        assert_eq!(errors.first().map(|e| e.field.as_str()), Some("spec.clusterIPs[0]"));
+        Services.prepare_update(&mut new, &old);
+        let why = "may not change once set";
+        let expected = [FieldError::invalid("spec.clusterIPs[0]", json!(["10.0.0.2"]), why)];
+        assert_eq!(Services.validate_update(&new, &old), expected);
     }
 
     #[test]

@@ -78,7 +78,7 @@ async fn stored_object(call: &Call<'_>, new: New<'_>, claims: &mut Vec<Claim>) -
     let generated = metadata::text(&object, "name").is_empty() && !base.is_empty();
     let admitted = admission::create(server, call.user, kind, &mut object).await?;
     if addresses::is_service(kind) {
-        claims.extend(addresses::assign(server, &mut object, dry_run).await?);
+        claims.extend(addresses::assign(server, &mut object, &Value::Null, dry_run).await?);
         node_ports::assign(server, &mut object, &Value::Null, claims, dry_run).await?;
     }
     let now = server.now();

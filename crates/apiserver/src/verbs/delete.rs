@@ -112,7 +112,7 @@ pub async fn remove(
     revision: Revision,
 ) -> store::Result<Revision> {
     let key = encode::key(kind, metadata::text(object, "namespace"), metadata::text(object, "name"));
-    let claims = addresses::held(server, kind, object).await;
+    let claims = addresses::lost(server, kind, object, &Value::Null).await;
     let removed = server.store.delete(&key, revision).await?;
     claims::release(server, claims).await;
     Ok(removed)

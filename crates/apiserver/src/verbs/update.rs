@@ -166,6 +166,7 @@ pub async fn rewrite(
         record(call, write.record, &mut new, &old, managers);
         let mut claims = Vec::new();
         if write.part == Part::Main && addresses::is_service(kind) {
+            claims.extend(addresses::assign(server, &mut new, &old, write.dry_run).await?);
             let assigned = node_ports::assign(server, &mut new, &old, &mut claims, write.dry_run).await;
             given_back(call, assigned, &mut claims).await?;
         }
@@ -191,10 +192,7 @@ pub async fn rewrite(
         let charged =
             admission::quota::charge(server, kind, &written.object, Some(&old), write.dry_run).await;
         given_back(call, charged, &mut claims).await?;
-        let lost = match addresses::is_service(kind) {
-            true => claims::held(server, node_ports::lost(&old, &written.object)).await,
-            false => Vec::new(),
-        };
+        let lost = addresses::lost(server, kind, &old, &written.object).await;
         let committed = commit(call, &mut written.object, revision).await;
         match given_back(call, committed, &mut claims).await? {
             Committed::Done => {

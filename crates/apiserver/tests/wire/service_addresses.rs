@@ -108,3 +108,67 @@ async fn ports_of_nodes_are_given_once_and_kept_and_given_back() {
     let reachable = json!({"spec": {"type": "NodePort"}});
     assert_eq!(numbers(&other.call(&format!("PATCH {SERVICES}/e"), reachable).await.json), [30003]);
 }
+
+#[tokio::test]
+async fn an_address_out_of_the_range_is_refused_with_the_range() {
+    let [one, _] = pair().await;
+    for outside in ["192.168.7.7", "10.96.0.0"] {
+        let why = format!(
+            "Service \"a\" is invalid: spec.clusterIPs: Invalid value: []string{{\"{outside}\"}}: failed to allocate \
+             IP {outside}: the provided IP ({outside}) is not in the valid range. The range of valid IPs is 10.96.0.0/16"
+        );
+        let answer = post(&one, "a", Some(outside)).await;
+        assert_eq!((answer.code, answer.message()), (422, why.as_str()));
+    }
+    let why = "Service \"a\" is invalid: spec.clusterIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. \
+               10.9.8.7 or 2001:db8::ffff)";
+    let answer = post(&one, "a", Some("x")).await;
+    assert_eq!((answer.code, answer.message()), (422, why));
+    // Nothing was claimed.
+    assert_eq!(post(&one, "a", None).await.json["spec"]["clusterIP"], "10.96.0.2");
+}
+
+#[tokio::test]
+async fn a_service_that_changes_its_type_gets_an_address_or_gives_it_back() {
+    let [one, other] = pair().await;
+    let url = format!("{SERVICES}/a");
+    let change = async |harness: &Harness, spec: Value| {
+        let answer = harness.call(&format!("PATCH {url}"), json!({"spec": spec})).await;
+        assert_eq!(answer.code, 200, "{}", answer.json);
+        answer.json["spec"].clone()
+    };
+    let ports = json!([{"port": 80}]);
+    let named = json!({"metadata": {"name": "a"},
+        "spec": {"type": "ExternalName", "externalName": "example.com", "ports": ports}});
+    assert_eq!(one.call(&format!("POST {SERVICES}"), named).await.code, 201);
+
+    let spec = change(&other, json!({"type": "NodePort", "externalName": null})).await;
+    assert_eq!(
+        (&spec["clusterIP"], &spec["clusterIPs"], &spec["ipFamilies"], &spec["ipFamilyPolicy"]),
+        (&json!("10.96.0.2"), &json!(["10.96.0.2"]), &json!(["IPv4"]), &json!("SingleStack"))
+    );
+    assert_eq!(spec["ports"][0]["nodePort"], 30000);
+    let taken = post(&one, "b", Some("10.96.0.2")).await;
+    assert_eq!(taken.code, 422, "{}", taken.json);
+
+    let spec = change(&one, json!({"type": "ExternalName", "externalName": "example.com"})).await;
+    let expected = json!({"type": "ExternalName", "externalName": "example.com", "sessionAffinity": "None",
+        "internalTrafficPolicy": "Cluster", "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]});
+    assert_eq!(spec, expected);
+    assert_eq!(post(&other, "b", Some("10.96.0.2")).await.code, 201);
+    let again = json!({"metadata": {"name": "c"}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30000}]}});
+    assert_eq!(other.call(&format!("POST {SERVICES}"), again).await.code, 201);
+
+    // An address that is named with the change is taken, or refused, and then nothing is kept of it; a dry run keeps nothing.
+    let with =
+        |address: &str| json!({"spec": {"type": "ClusterIP", "clusterIP": address, "externalName": null}});
+    assert_eq!(one.call(&format!("PATCH {url}"), with("10.96.0.2")).await.code, 422);
+    assert_eq!(one.call(&format!("PATCH {url}"), with("192.168.7.7")).await.code, 422);
+    assert_eq!(one.call(&format!("PATCH {url}?dryRun=All"), with("10.96.0.50")).await.code, 200);
+    assert_eq!(post(&other, "d", Some("10.96.0.50")).await.code, 201);
+    let spec = change(&one, with("10.96.0.51")["spec"].clone()).await;
+    assert_eq!(spec["clusterIPs"], json!(["10.96.0.51"]));
+    // Its end gives it back, as if it had had it from the first.
+    assert_eq!(one.call(&format!("DELETE {url}"), Value::Null).await.code, 200);
+    assert_eq!(post(&other, "a", Some("10.96.0.51")).await.code, 201);
+}
