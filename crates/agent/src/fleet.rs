@@ -52,6 +52,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Taints of every new node.
     pub taints: Vec<Taint>,
+    /// How long each node's Lease is good; see [`crate::Config::lease`]. It is renewed twice as often.
+    pub lease: Duration,
     /// How long the steps of a pod take.
     pub stages: Stages,
     /// Addresses of nodes come from this /16, those of pods from the one after it.
@@ -74,6 +76,7 @@ impl Config {
             first: 1,
             labels: BTreeMap::new(),
             taints: Vec::new(),
+            lease: crate::heartbeat::LEASE,
             stages: Stages::INSTANT,
             network: Ipv4Addr::new(10, 200, 0, 0),
             now: Timestamp::now,

@@ -1,4 +1,4 @@
-//! Says that the node lives: its Lease every 10 seconds, its status when it changes or every 5 minutes.
+//! Says that the node lives: its Lease four times in a life of it, its status when it changes or every 5 minutes.
 //!
 //! A runtime that is down, or a pod network that is not ready, makes the node NotReady with the reason in words. If
 //! the object was deleted while the agent lives, it is made anew.
@@ -22,10 +22,10 @@ use tokio::sync::watch;
 
 /// Leases live here.
 pub const LEASE_NAMESPACE: &str = "kube-node-lease";
-/// How long a lease is good. Kubernetes: `nodeLeaseDurationSeconds`.
-pub const LEASE_SECONDS: i32 = 40;
-/// How often it is renewed: a quarter of that.
-pub const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// How long a lease is good by default. Kubernetes: `nodeLeaseDurationSeconds`.
+pub const LEASE: Duration = Duration::from_secs(40);
+/// So often it is renewed in that time. Kubernetes: `nodeLeaseRenewIntervalFraction`.
+const RENEWALS: u32 = 4;
 /// After a failure it is tried again sooner.
 const RETRY: Duration = Duration::from_secs(2);
 /// A server that does not answer within this is down for now.
@@ -40,20 +40,20 @@ const REPORT_EVERY_SECONDS: i64 = 300;
 /// Keeps the lease for ever.
 pub async fn lease(config: Config, node: watch::Receiver<Option<Arc<Node>>>) {
     let api: Api<Lease> = Api::namespaced(config.client.clone(), LEASE_NAMESPACE);
-    let mut known = None;
+    let (mut known, every) = (None, config.lease / RENEWALS);
     loop {
         let owner = node.borrow().as_ref().and_then(|node| node.metadata.uid.clone());
-        let renewal = renew(&api, &config.node_name, owner, known.take(), (config.now)());
+        let renewal = renew(&api, &config, owner, known.take());
         let wait = match tokio::time::timeout(ANSWER_LIMIT, renewal).await {
             Ok(Ok(lease)) => {
                 known = Some(lease);
-                RENEW_EVERY
+                every
             }
             Ok(Err(error)) => {
                 tracing::debug!(%error, "lease not renewed");
-                RETRY
+                RETRY.min(every)
             }
-            Err(_) => RETRY,
+            Err(_) => RETRY.min(every),
         };
         tokio::time::sleep(wait).await;
     }
@@ -62,42 +62,49 @@ pub async fn lease(config: Config, node: watch::Receiver<Option<Arc<Node>>>) {
 /// One renewal: of the lease as it was last seen, else of the one on the server, else of a new one.
 pub async fn renew(
     api: &Api<Lease>,
-    node_name: &str,
+    config: &Config,
     owner_uid: Option<String>,
     known: Option<Lease>,
-    now: Timestamp,
 ) -> Result<Lease, kube::Error> {
+    let node_name = config.node_name.as_str();
     let known = match known {
         Some(lease) => Some(lease),
         None => api.get_opt(node_name).await?,
     };
     let Some(mut lease) = known else {
-        return api.create(&PostParams::default(), &fresh_lease(node_name, owner_uid, now)).await;
+        return api.create(&PostParams::default(), &fresh_lease(config, owner_uid)).await;
     };
-    let spec = lease.spec.get_or_insert_default();
-    spec.renew_time = Some(MicroTime(now));
-    spec.holder_identity = Some(node_name.into());
-    spec.lease_duration_seconds = Some(LEASE_SECONDS);
+    let before = lease.spec.take().unwrap_or_default();
+    lease.spec = Some(LeaseSpec {
+        acquire_time: before.acquire_time,
+        lease_transitions: before.lease_transitions,
+        ..renewed(config)
+    });
     if lease.metadata.owner_references.as_ref().is_none_or(Vec::is_empty) {
         lease.metadata.owner_references = owner(node_name, owner_uid);
     }
     api.replace(node_name, &PostParams::default(), &lease).await
 }
 
-fn fresh_lease(node_name: &str, owner_uid: Option<String>, now: Timestamp) -> Lease {
+fn fresh_lease(config: &Config, owner_uid: Option<String>) -> Lease {
     Lease {
         metadata: ObjectMeta {
-            name: Some(node_name.into()),
+            name: Some(config.node_name.clone()),
             namespace: Some(LEASE_NAMESPACE.into()),
-            owner_references: owner(node_name, owner_uid),
+            owner_references: owner(&config.node_name, owner_uid),
             ..ObjectMeta::default()
         },
-        spec: Some(LeaseSpec {
-            holder_identity: Some(node_name.into()),
-            lease_duration_seconds: Some(LEASE_SECONDS),
-            renew_time: Some(MicroTime(now)),
-            ..LeaseSpec::default()
-        }),
+        spec: Some(renewed(config)),
+    }
+}
+
+/// What every renewal says.
+pub fn renewed(config: &Config) -> LeaseSpec {
+    LeaseSpec {
+        holder_identity: Some(config.node_name.clone()),
+        lease_duration_seconds: Some(i32::try_from(config.lease.as_secs()).unwrap_or(i32::MAX)),
+        renew_time: Some(MicroTime((config.now)())),
+        ..LeaseSpec::default()
     }
 }
 

@@ -60,6 +60,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Stops an agent or a fleet: cancelled once, by the caller.
 pub type Shutdown = tokio_util::sync::CancellationToken;
@@ -95,6 +96,9 @@ pub struct Config {
     pub manifests: Option<PathBuf>,
     /// `status.capacity.pods`.
     pub max_pods: u32,
+    /// How long the node's Lease is good, in whole seconds; it is renewed four times as often. A server that takes a node
+    /// for dead sooner than that takes it for dead while it lives.
+    pub lease: Duration,
     /// Where logs are served to the API server; without it `kubectl logs` cannot reach this node.
     pub log_server: Option<LogServer>,
     /// Name servers for pods with `dnsPolicy: ClusterFirst`; empty: they get the node's own.
@@ -139,6 +143,7 @@ impl Config {
             cgroup_parent: "/kubepods".into(),
             manifests: None,
             max_pods: 110,
+            lease: heartbeat::LEASE,
             log_server: None,
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".into(),

@@ -61,6 +61,14 @@ pub struct Up {
     pub without_loops: Vec<Loop>,
 }
 
+impl Up {
+    /// How long the Leases of its nodes are good: as Kubernetes' are, but no longer than the server waits for one.
+    pub fn lease(&self) -> Duration {
+        let grace = self.node_grace.map_or(agent::heartbeat::LEASE, Duration::from_secs);
+        grace.min(agent::heartbeat::LEASE)
+    }
+}
+
 /// `everynode server`.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -141,6 +149,8 @@ pub struct Agent {
     pub taints: Vec<Taint>,
     /// `status.capacity.pods`.
     pub max_pods: u32,
+    /// How long its Lease is good.
+    pub lease: Duration,
     /// Name servers of pods.
     pub cluster_dns: Vec<IpAddr>,
 }
@@ -210,6 +220,8 @@ pub struct Fleet {
     pub first: u32,
     /// How many.
     pub nodes: u32,
+    /// How long their Leases are good.
+    pub lease: Duration,
 }
 
 /// Root's folder, or one in the home of anybody else.

@@ -1,13 +1,12 @@
 //! The Node objects and leases of a fleet.
 
 use super::Config;
-use crate::heartbeat::{LEASE_NAMESPACE, LEASE_SECONDS, Pressure, conditions, renew};
+use crate::heartbeat::{LEASE_NAMESPACE, Pressure, conditions, renew, renewed};
 use crate::register::{self, Machine};
 use crate::runtime::{Readiness, RuntimeStatus};
 use futures::StreamExt as _;
 use http::{Request, header};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::Api;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,8 +16,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Half of a lease's life: a fleet is one process, and a lost renewal is as likely as for any agent.
-const RENEW_EVERY: Duration = Duration::from_secs(20);
+/// So often a lease is renewed in its life: a fleet is one process, and a lost renewal is as likely as for any agent.
+const RENEWALS: u32 = 2;
 /// Kubernetes: `nodeStatusReportFrequency`.
 const REPORT_EVERY: Duration = Duration::from_secs(300);
 /// Writes at once.
@@ -62,6 +61,7 @@ impl Nodes {
             config.labels = fleet.labels.clone();
             config.taints = fleet.taints.clone();
             config.now = fleet.now;
+            config.lease = fleet.lease;
             config
         };
         let configs: Vec<crate::Config> = (fleet.first..).zip(fleet.names()).map(config).collect();
@@ -87,7 +87,7 @@ impl Nodes {
         };
         let ((), (), ()) = tokio::join!(
             coming,
-            nodes.clone().in_turn(Duty::Lease, RENEW_EVERY),
+            nodes.clone().in_turn(Duty::Lease, nodes.fleet.lease / RENEWALS),
             nodes.clone().in_turn(Duty::Status, REPORT_EVERY)
         );
     }
@@ -144,7 +144,8 @@ impl Nodes {
         let owes_status = {
             let (mut pulse, now) = (pulse(), Instant::now());
             let before = pulse.renewed.replace(now);
-            pulse.owes_status |= before.is_some_and(|before| now - before > RENEW_EVERY + ANSWER_LIMIT);
+            pulse.owes_status |=
+                before.is_some_and(|before| now - before > config.lease / RENEWALS + ANSWER_LIMIT);
             pulse.owes_status
         };
         if owes_status && self.write_status(config).await.is_ok() {
@@ -168,7 +169,7 @@ impl Nodes {
             let _ = self.write_status(config).await;
         }
         let api: Api<Lease> = Api::namespaced(config.client.clone(), LEASE_NAMESPACE);
-        let renewal = renew(&api, &config.node_name, node.metadata.uid, None, (config.now)());
+        let renewal = renew(&api, config, node.metadata.uid, None);
         match tokio::time::timeout(ANSWER_LIMIT, renewal).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(source)) => Err(register::RegisterError::Refused {
@@ -213,10 +214,7 @@ enum Duty {
 async fn renew_lease(config: &crate::Config) -> Result<(), u16> {
     let name = &config.node_name;
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases/{name}");
-    let time = MicroTime((config.now)());
-    let spec =
-        serde_json::json!({"renewTime": time, "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS});
-    let body = serde_json::json!({ "spec": spec });
+    let body = serde_json::json!({ "spec": renewed(config) });
     send(config, path, "application/merge-patch+json", &body).await
 }
 

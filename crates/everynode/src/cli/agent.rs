@@ -8,6 +8,10 @@ use k8s_openapi::api::core::v1::Taint;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// The longest Lease, in seconds: a node that has been silent for an hour is not alive.
+const MAX_LEASE: u64 = 3600;
 
 /// Flags of `everynode agent`.
 #[derive(Args)]
@@ -55,6 +59,9 @@ pub struct Flags {
     /// Most pods on this node.
     #[arg(long, default_value_t = 110, value_parser = clap::value_parser!(u32).range(1..))]
     max_pods: u32,
+    /// How long the node's Lease is good; it is renewed four times as often. No longer than the server's --node-grace.
+    #[arg(long, env = "EVERYNODE_NODE_LEASE_DURATION", value_name = "SECONDS", default_value_t = agent::heartbeat::LEASE.as_secs(), value_parser = clap::value_parser!(u64).range(1..=MAX_LEASE))]
+    node_lease_duration: u64,
     /// A name server for pods; may be given several times [default: the machine's].
     #[arg(long = "cluster-dns", value_name = "ADDRESS")]
     cluster_dns: Vec<IpAddr>,
@@ -89,6 +96,7 @@ impl Flags {
             labels: self.labels.into_iter().collect(),
             taints: self.taints,
             max_pods: self.max_pods,
+            lease: Duration::from_secs(self.node_lease_duration),
             cluster_dns: self.cluster_dns,
         })
     }
@@ -136,6 +144,7 @@ mod tests {
         check("--taint x", "--taint");
         check("--node-name N_1", "\"N_1\" cannot be the name of a node");
         check("--max-pods 0", "--max-pods");
+        check("--node-lease-duration 0", "--node-lease-duration");
         check("--runtime docker", "--runtime");
         assert!(parse("--data-dir /nonexistent").unwrap_err().contains("--server"));
     }

@@ -5,6 +5,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Which one.
 #[derive(Debug, Subcommand)]
@@ -24,6 +25,9 @@ pub struct Fleet {
     first: u32,
     #[arg(long)]
     nodes: u32,
+    /// Seconds.
+    #[arg(long)]
+    lease: u64,
 }
 
 /// Is the first process of a node. No async runtime: it must stay small.
@@ -33,8 +37,9 @@ pub fn host() -> ExitCode {
 
 /// Runs simulated nodes until standard input ends.
 pub async fn fleet(flags: Fleet) -> Result<()> {
-    let Fleet { kubeconfig, first, nodes } = flags;
+    let Fleet { kubeconfig, first, nodes, lease } = flags;
+    let config = config::Fleet { kubeconfig, first, nodes, lease: Duration::from_secs(lease) };
     let (left, shutdown) = (super::asked_or_left(true)?, agent::Shutdown::new());
-    let fleet = compose::fleet(config::Fleet { kubeconfig, first, nodes }, shutdown.clone());
+    let fleet = compose::fleet(config, shutdown.clone());
     super::until(left, shutdown, fleet).await
 }

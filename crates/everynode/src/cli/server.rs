@@ -31,7 +31,8 @@ pub struct Flags {
     /// Leave out a loop, for example `daemonsets` where `everynode controller` runs it; may be given several times.
     #[arg(long, value_name = "LOOP", value_parser = config::a_loop)]
     without_loop: Vec<Loop>,
-    /// Seconds after which a silent node is no longer Ready.
+    /// Seconds after which a silent node is no longer Ready [default: 40]. With less than 40, nodes need Leases as short:
+    /// `everynode agent --node-lease-duration`.
     #[arg(long, env = "EVERYNODE_NODE_GRACE", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     node_grace: Option<u64>,
     #[command(flatten)]

@@ -87,6 +87,13 @@ mod tests {
     }
 
     #[test]
+    fn leases_are_as_short_as_the_server_waits_for_one_but_never_longer_than_kubernetes() {
+        for (line, seconds) in [("", 40), ("--node-grace 8", 8), ("--node-grace 300", 40)] {
+            assert_eq!(parse(line).unwrap().lease().as_secs(), seconds, "{line}");
+        }
+    }
+
+    #[test]
     fn a_bad_flag_is_named() {
         let bad = [
             ("--nodes -1", "--nodes"),

@@ -49,6 +49,7 @@ pub async fn agent(config: config::Agent, shutdown: Shutdown) -> Result<()> {
     settings.manifests = config.manifests;
     settings.cgroup_parent = config.cgroup_parent;
     settings.max_pods = config.max_pods;
+    settings.lease = config.lease;
     settings.cluster_dns = config.cluster_dns;
     let listen = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), config.log_port);
     settings.log_server = Some(LogServer { listen, tls });
@@ -63,6 +64,7 @@ pub async fn fleet(config: config::Fleet, shutdown: Shutdown) -> Result<()> {
     let client = super::client(&config.kubeconfig).await?;
     let mut settings = agent::fleet::Config::new(client, config.nodes);
     settings.first = config.first;
+    settings.lease = config.lease;
     Ok(agent::fleet::run(settings, shutdown).await?)
 }
 

@@ -33,6 +33,8 @@ pub struct Hosts {
     plugins: &'static str,
     network: Network,
     server: String,
+    /// How long a node's Lease is good.
+    lease: Duration,
     machine: Option<Machine>,
     running: BTreeMap<u32, Running>,
 }
@@ -80,6 +82,7 @@ impl Hosts {
             plugins: found.plugins,
             network,
             server,
+            lease: config.lease(),
             machine: None,
             running: BTreeMap::new(),
         })
@@ -285,6 +288,8 @@ impl Hosts {
             &address,
             "--cgroup-parent",
             &cgroup,
+            "--node-lease-duration",
+            &self.lease.as_secs().to_string(),
         ];
         Spec {
             folder: folder(&self.data_dir, number),

@@ -8,12 +8,15 @@ use super::tied::{Tied, Who};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
 /// The processes.
 pub struct Fleets {
     kubeconfig: PathBuf,
     log: PathBuf,
+    /// How long a node's Lease is good.
+    lease: Duration,
     running: BTreeMap<Run, Tied>,
 }
 
@@ -22,9 +25,9 @@ type Run = (u32, u32);
 
 impl Fleets {
     /// None yet.
-    pub fn new(data_dir: &Path) -> Self {
+    pub fn new(data_dir: &Path, lease: Duration) -> Self {
         let log = data_dir.join("logs/fleet.log");
-        Self { kubeconfig: data_dir.join("kubeconfig"), log, running: BTreeMap::new() }
+        Self { kubeconfig: data_dir.join("kubeconfig"), log, lease, running: BTreeMap::new() }
     }
 
     /// Makes it so that exactly these nodes are simulated.
@@ -69,6 +72,7 @@ impl Fleets {
         let mut arguments: Vec<String> = ["internal", "fleet", "--kubeconfig"].map(String::from).into();
         arguments.push(self.kubeconfig.to_string_lossy().into_owned());
         arguments.extend(["--first".into(), first.to_string(), "--nodes".into(), count.to_string()]);
+        arguments.extend(["--lease".into(), self.lease.as_secs().to_string()]);
         Tied::start(Who::Fleet(first), &arguments, &self.log, events)
     }
 }

@@ -107,7 +107,7 @@ impl Up {
         pki::private_dir(&self.data_dir().join("logs"))?;
         let Some(found) = found else {
             self.record.network = None;
-            self.nodes = Nodes::Simulated(Fleets::new(self.data_dir()));
+            self.nodes = Nodes::Simulated(Fleets::new(self.data_dir(), self.config.lease()));
             return self.write_record();
         };
         self.record.stopped.clear();

@@ -42,7 +42,8 @@ fn a_broken_image_stops_at_the_first_node_and_undo_cures_it() {
         assert_eq!(images(world).iter().filter(|image| image.ends_with(":broken")).count(), 1);
         world.kubectl.ok(&["rollout", "undo", "ds/hello"]);
         world.rolled_out();
-        assert_eq!(images(world), ["everynode.dev/hello:1"; 3]);
+        let state = || world.kubectl.ok(&["get", "ds,pods", "-o", "yaml"]);
+        assert_eq!(images(world), ["everynode.dev/hello:1"; 3], "{}", state());
     });
 }
 
