@@ -11,7 +11,6 @@ use k8s_openapi::api::core::v1::Taint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// The data folder of root.
 pub const ROOT_DATA_DIR: &str = "/var/lib/everynode";
@@ -183,32 +182,6 @@ pub struct Leading {
     pub name: String,
     /// How long things may take.
     pub times: Times,
-}
-
-/// A duration as Go writes it: `1m30s`, `500ms`, `0.5s`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let mut seconds = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, after) = rest.split_at(digits);
-        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(letters);
-        let unit = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 0.001,
-            _ => return Err(format!("{text:?} is no duration such as 15s, 1m30s or 500ms")),
-        };
-        let number: f64 = number.parse().map_err(|_| format!("{text:?} is no duration such as 15s"))?;
-        seconds += number * unit;
-        rest = after;
-    }
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(format!("{text:?} is no duration that can be waited for")),
-    }
 }
 
 /// `everynode internal fleet`.

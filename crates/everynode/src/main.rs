@@ -8,6 +8,7 @@ mod audit_log;
 mod cli;
 mod compose;
 mod config;
+mod durations;
 mod folder;
 mod hosts;
 mod images;

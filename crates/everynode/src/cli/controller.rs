@@ -1,7 +1,7 @@
 //! `everynode controller`: the DaemonSet loop alone, beside a control plane of anybody.
 
 use crate::telemetry::LogFormat;
-use crate::{compose, config};
+use crate::{compose, config, durations};
 use anyhow::{Result, ensure};
 use clap::{ArgAction, Args};
 use controllers::Scope;
@@ -54,13 +54,13 @@ struct Leader {
         default_missing_value = "true")]
     leader_elect: bool,
     /// How long others wait for a holder that is not heard of.
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = config::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = durations::positive)]
     leader_elect_lease_duration: Duration,
     /// How long the holder tries to renew before it gives up and ends.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = durations::positive)]
     leader_elect_renew_deadline: Duration,
     /// Between two attempts.
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = config::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = durations::positive)]
     leader_elect_retry_period: Duration,
     /// The lease's name.
     #[arg(long, value_name = "NAME", default_value = compose::LEASE.1)]
