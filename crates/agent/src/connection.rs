@@ -2,7 +2,8 @@
 //!
 //! kube's own connector reads a client certificate once. An agent renews its certificate before it expires
 //! ([`crate::join`]) and must not lose its watches for that, so connections ask a resolver for the certificate at
-//! every handshake. HTTP/1.1, one connection per request that is under way, as kube does it. Where there are several
+//! every handshake, and requests after a renewal take new connections: on an old one, servers answer 401 once its
+//! certificate has ended. HTTP/1.1, one connection per request that is under way, as kube does it. Where there are several
 //! servers, a request goes to the one of [`Servers`], and to the next if that one takes no connection.
 
 use crate::servers::{Servers, Why};
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tower::{BoxError, Service};
 
@@ -33,16 +35,26 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 /// Up to its slash, this is what owns the fields that an agent writes.
 const USER_AGENT: &str = concat!("everynode-agent/", env!("CARGO_PKG_VERSION"));
 
-/// A client for these servers, one at a time; `bearer` goes into every request.
+/// A client for these servers, one at a time; `bearer` goes into every request. With each of these renewals, connections that
+/// are open carry what was asked on them to its end, and nothing new.
 pub fn client(
     servers: &Arc<Servers>,
     tls: Arc<rustls::ClientConfig>,
     bearer: Option<&str>,
+    mut renewals: watch::Receiver<()>,
 ) -> Result<kube::Client, ConnectionError> {
     let authorization = bearer.map(authorization).transpose()?;
-    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(Connector { tls });
+    let connect = move || {
+        hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .build(Connector { tls: tls.clone() })
+    };
+    let mut http = connect();
     let servers = servers.clone();
     let service = tower::service_fn(move |mut request: Request<Body>| {
+        if renewals.has_changed().unwrap_or_default() {
+            renewals.mark_unchanged();
+            http = connect();
+        }
         request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         if let Some(value) = &authorization {
             request.headers_mut().insert(header::AUTHORIZATION, value.clone());
@@ -50,6 +62,11 @@ pub fn client(
         ask(http.clone(), servers.clone(), request)
     });
     Ok(ClientBuilder::new(service, "default").build())
+}
+
+/// The renewals of what is never renewed.
+pub fn never() -> watch::Receiver<()> {
+    watch::channel(()).1
 }
 
 type Http = hyper_util::client::legacy::Client<Connector, Body>;

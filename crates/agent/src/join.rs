@@ -6,12 +6,13 @@
 //!    `O=system:nodes`.
 //! 3. Everything lies in one folder, files readable by their owner only. A second [`join`] with a valid identity
 //!    there needs no token and asks nobody.
-//! 4. Certificates are renewed after four fifths of their life ([`Identity::keep_fresh`]); connections take the new
-//!    one at their next handshake.
+//! 4. Certificates are renewed when most of their life is over ([`renewal`], [`Identity::keep_fresh`]), and then requests
+//!    take new connections, which show the new one: servers stop believing a connection when its certificate ends.
 //!
 //! Kubernetes: kubelet TLS bootstrap, pkg/kubelet/certificate.
 
 mod others;
+mod renewal;
 mod request;
 mod tls;
 
@@ -27,14 +28,9 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tls::Current;
-
-/// After a failed renewal the next attempt waits this long; certificates live far longer.
-const RENEWAL_RETRY: Duration = Duration::from_secs(60);
-/// How often the age of the certificates is looked at.
-const RENEWAL_LOOK: Duration = Duration::from_secs(600);
 
 /// Joins the cluster of these servers with `token` (`<ca sha256>:<id>.<secret>`) as the node `node_name`, and keeps
 /// keys, certificates and a kubeconfig in `dir`.
@@ -51,7 +47,7 @@ pub async fn join(
     let ca_pem = pinned_ca(servers, &token).await?;
     write_private(dir, "ca.crt", &ca_pem)?;
     let anonymous = tls::client(&ca_pem, None)?;
-    let client = connection::client(servers, anonymous, Some(&token.bearer))?;
+    let client = connection::client(servers, anonymous, Some(&token.bearer), connection::never())?;
     let issued = request::certificate(&client, node_name, &Purpose::Client).await?;
     write_private(dir, "client.key", &issued.key_pem)?;
     write_private(dir, "client.crt", &issued.certificate_pem)?;
@@ -106,7 +102,7 @@ impl Identity {
     /// A client with this identity; it takes renewed certificates by itself.
     pub fn client(&self) -> Result<kube::Client, JoinError> {
         let tls = tls::client(&self.ca_pem, Some(self.client.clone()))?;
-        Ok(connection::client(&self.servers, tls, None)?)
+        Ok(connection::client(&self.servers, tls, None, self.client.renewals())?)
     }
 
     /// Path of the kubeconfig of this node.
@@ -131,7 +127,7 @@ impl Identity {
         };
         let serving = Serving { current: Arc::new(current), addresses: addresses.to_vec() };
         let config = tls::server(&self.ca_pem, serving.current.clone())?;
-        *self.serving.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(serving);
+        *self.serving() = Some(serving);
         Ok(config)
     }
 
@@ -141,13 +137,23 @@ impl Identity {
         let mut wait = Duration::ZERO;
         while shutdown.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
             wait = match self.renew().await {
-                Ok(()) => RENEWAL_LOOK,
+                Ok(()) => renewal::look_after(Timestamp::now(), self.all().iter().map(|one| one.due())),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "certificate not renewed");
-                    RENEWAL_RETRY
+                    renewal::retry_after(Timestamp::now(), self.all().iter().map(|one| one.expires()))
                 }
             };
         }
+    }
+
+    /// The certificates that there are.
+    fn all(&self) -> Vec<Arc<Current>> {
+        let serving = self.serving().as_ref().map(|serving| serving.current.clone());
+        [self.client.clone()].into_iter().chain(serving).collect()
+    }
+
+    fn serving(&self) -> MutexGuard<'_, Option<Serving>> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn renew(&self) -> Result<(), JoinError> {
@@ -156,11 +162,13 @@ impl Identity {
             let issued = self.request(&Purpose::Client, "client").await?;
             self.client.replace(&issued.certificate_pem, &issued.key_pem)?;
             write_private(&self.dir, "kubeconfig", &self.kubeconfig_text())?;
+            tracing::info!(until = %self.client.expires(), "the client certificate is renewed");
         }
-        let serving = self.serving.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let serving = self.serving().clone();
         if let Some(serving) = serving.filter(|serving| serving.current.is_old(now)) {
             let issued = self.request(&Purpose::Serving(serving.addresses), "serving").await?;
             serving.current.replace(&issued.certificate_pem, &issued.key_pem)?;
+            tracing::info!(until = %serving.current.expires(), "the serving certificate is renewed");
         }
         Ok(())
     }
@@ -295,7 +303,7 @@ impl Token {
 /// The CA the server shows at `/everynode/ca`, if its hash is the token's.
 async fn pinned_ca(servers: &Arc<Servers>, token: &Token) -> Result<String, JoinError> {
     let no_ca = |reason: String| JoinError::NoCa { server: servers.urls().join(", "), reason };
-    let client = connection::client(servers, tls::believing_anyone()?, None)?;
+    let client = connection::client(servers, tls::believing_anyone()?, None, connection::never())?;
     let request = http::Request::get("/everynode/ca").body(Vec::new()).map_err(|e| no_ca(e.to_string()))?;
     let ca_pem = client.request_text(request).await.map_err(|error| no_ca(error.to_string()))?;
     let der = tls::certificates(&ca_pem)?;

@@ -75,7 +75,7 @@ impl Authority {
                 .unwrap(),
             None => builder.with_no_client_auth(),
         };
-        connection::client(&Servers::new([url]).unwrap(), Arc::new(tls), None).unwrap()
+        connection::client(&Servers::new([url]).unwrap(), Arc::new(tls), None, connection::never()).unwrap()
     }
 }
 

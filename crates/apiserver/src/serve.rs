@@ -49,6 +49,10 @@ const PING_ANSWER: Duration = Duration::from_secs(20);
 const LINGER: Duration = Duration::from_secs(5);
 /// How long a client has from its TLS handshake to its first request: until then nothing else times it.
 const FIRST_REQUEST: Duration = Duration::from_secs(30);
+/// How long a connection goes on, with refusals, once something was asked on it after the end of its client's certificate:
+/// answers get out, and the next connection shows the new one. Go's server lets such connections be, and Go's clients
+/// close them themselves.
+const OUTLIVED: Duration = Duration::from_secs(1);
 /// How long a write to a client may wait for it to read on.
 const STALL: Duration = Duration::from_secs(60);
 /// Of the connections, how many one address may have: the others are for everybody else.
@@ -212,13 +216,18 @@ async fn connection(
     let until = certificate.and_then(|certificate| authn::certificate_end(certificate));
     let asked = Arc::new(Notify::new());
     let first = asked.clone();
+    let outlived = Arc::new(Notify::new());
+    let over = outlived.clone();
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         asked.notify_one();
         request.extensions_mut().insert(Peer(peer));
         let (server, identity) = (server.clone(), Identity::Connection(user.clone()));
+        // The handshake has looked at the certificate once; a connection may outlive it.
+        let is_over = until.is_some_and(|end| server.inner.now() > end);
+        if is_over {
+            outlived.notify_one();
+        }
         async move {
-            // The handshake has looked at the certificate once; a connection may outlive it.
-            let is_over = until.is_some_and(|end| server.inner.now() > end);
             Ok::<_, Infallible>(match is_over {
                 true => reply::error(&ApiError::unauthorized()),
                 false => handle(&server, identity, request).await,
@@ -232,11 +241,16 @@ async fn connection(
             std::future::pending::<()>().await;
         }
     };
+    let ended = async {
+        over.notified().await;
+        tokio::time::sleep(OUTLIVED).await;
+    };
     tokio::select! {
         ended = graceful.watch(connection) => if let Err(error) = ended {
             tracing::debug!(%peer, %error, "a connection ended");
         },
         () = silent => tracing::debug!(%peer, "a connection was cut: it asked for nothing"),
+        () = ended => tracing::debug!(%peer, "a connection was cut: its certificate has ended"),
     }
 }
 

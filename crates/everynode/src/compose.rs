@@ -60,7 +60,7 @@ pub async fn server(
     let audit = crate::audit_log::open(&config.audit_log, &data_dir)?;
     let server_config = apiserver::Config { audit, ..trust.server_config(inner_side)? };
     let server = ApiServer::open(store.store(), server_config).await?;
-    let mut settings = trust.loops_config(config.node_grace)?;
+    let mut settings = trust.loops_config(config.node_grace, config.signing)?;
     settings.election = store.is_shared().then(|| election(LOOPS_LEASE));
     let client = loops_client(&server)?;
     ready(client_side);
@@ -209,12 +209,13 @@ impl Trust {
     }
 
     /// What the loops are told.
-    fn loops_config(&self, node_grace: Option<u64>) -> Result<controllers::Config> {
+    fn loops_config(&self, node_grace: Option<u64>, signing: Duration) -> Result<controllers::Config> {
         let authority = self.authority();
+        let signer = Signer::from_pem(authority.certificate_pem(), authority.key_pem())?;
         let mut config = controllers::Config {
             ca_pem: Some(authority.certificate_pem().to_string()),
             mint: Some(self.mint()),
-            signer: Some(Signer::from_pem(authority.certificate_pem(), authority.key_pem())?),
+            signer: Some(signer.lasting(signing)),
             ..Default::default()
         };
         if let Some(seconds) = node_grace {

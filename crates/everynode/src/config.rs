@@ -3,6 +3,7 @@
 //! Flags are declared with their subcommands ([`crate::cli`]); what several share, and what takes more than a type to
 //! check, is here.
 
+use crate::durations;
 use crate::hosts::addresses::Range;
 use controllers::calls::Pace;
 use controllers::leader::Times;
@@ -11,11 +12,15 @@ use k8s_openapi::api::core::v1::Taint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The data folder of root.
 pub const ROOT_DATA_DIR: &str = "/var/lib/everynode";
 /// Where a simulated `up` and a real one stop counting; memory would end much later.
 pub const MAX_SIMULATED: u32 = 10_000;
+
+/// In a third of this, an agent still asks for the next one and changes over to it.
+const SHORTEST_CERTIFICATE: Duration = Duration::from_secs(10);
 
 /// What runs containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -56,6 +61,8 @@ pub struct Up {
     pub plain_http: Vec<String>,
     /// How long a silent node counts as ready, in seconds; none: Kubernetes' 40.
     pub node_grace: Option<u64>,
+    /// The longest life of certificates that are signed for nodes; none: a year.
+    pub signing: Option<Duration>,
     /// Loops that the server leaves out.
     pub without_loops: Vec<Loop>,
 }
@@ -89,6 +96,8 @@ pub struct Server {
     pub audit_log: AuditLog,
     /// Where the objects are.
     pub store: Store,
+    /// The longest life of certificates that are signed for nodes.
+    pub signing: Duration,
     /// What all servers of a cluster have in common; none: the folder of the server's own certificates.
     pub pki_dir: Option<PathBuf>,
 }
@@ -232,6 +241,14 @@ pub fn issuer(text: &str) -> Result<String, String> {
     match host.is_some_and(|host| !host.is_empty()) && !text.contains(['?', '#']) {
         true => Ok(text.into()),
         false => Err(format!("{text:?} is not https://HOST or https://HOST/PATH")),
+    }
+}
+
+/// How long certificates live.
+pub fn signing(text: &str) -> Result<Duration, String> {
+    match durations::positive(text)? {
+        short if short < SHORTEST_CERTIFICATE => Err(format!("at least {}s", SHORTEST_CERTIFICATE.as_secs())),
+        life => Ok(life),
     }
 }
 

@@ -307,6 +307,8 @@ impl Up {
         if let Some(seconds) = self.config.node_grace {
             arguments.extend(["--node-grace".into(), seconds.to_string()]);
         }
+        let life = |life: Duration| format!("--cluster-signing-duration={}s", life.as_secs_f64());
+        arguments.extend(self.config.signing.map(life));
         for which in &self.config.without_loops {
             arguments.extend(["--without-loop".into(), which.name().into()]);
         }

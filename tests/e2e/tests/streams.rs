@@ -1,13 +1,17 @@
 //! Exec, attach, cp and port-forward with real containers, also on a node that joins later over the network.
 //!
-//! With the newest kubectl (WebSocket) and the oldest (SPDY) on the same cluster; the pods run the machine's own shell.
+//! With the newest kubectl (WebSocket) and the oldest (SPDY) on the same cluster; the pods run the machine's own shell. The
+//! nodes' certificates live so short that all of this outlives them.
 
 use e2e::{Answer, Cluster, Kubectl, eventually, newest_and_oldest};
 use sha2::{Digest as _, Sha256};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
+/// Long enough that an agent on a busy machine renews in the last tenth, short enough to be over when the rest is done.
+const CERTIFICATE_SECONDS: u64 = 40;
 const LIMIT: Duration = Duration::from_secs(60);
 /// Larger than all buffers on the way together.
 const FILE_BYTES: usize = 20 << 20;
@@ -61,7 +65,9 @@ spec:
 
 #[test]
 fn kubectl_reaches_into_pods_on_every_node() {
-    let mut cluster = Cluster::start(&["--runtime", "cri", "--nodes", "1"]).unwrap();
+    let life = format!("{CERTIFICATE_SECONDS}s");
+    let setup = ["--runtime", "cri", "--nodes", "1", "--cluster-signing-duration", &life];
+    let mut cluster = Cluster::start(&setup).unwrap();
     let kubectls = newest_and_oldest().unwrap();
     let kubectl = cluster.kubectl(&kubectls[0].1);
     cluster.wait_for_nodes(&kubectl, &["n1"]);
@@ -80,9 +86,43 @@ fn kubectl_reaches_into_pods_on_every_node() {
         pods.attach();
         pods.forward();
     }
+    for node in ["n1", "n2"] {
+        outlives_its_certificates(&Pods { kubectl: cluster.kubectl(&kubectls[0].1), node });
+    }
     let data_dir = cluster.data_dir();
     drop(cluster);
     e2e::assert_clean(&data_dir);
+}
+
+/// Nobody has started the agent again, and what it got when it joined has ended; the server takes a new connection to it for
+/// each of these, and looks at what the agent shows.
+fn outlives_its_certificates(pods: &Pods) {
+    let Pods { kubectl, node } = pods;
+    let joined = kubectl.value(&["get", "node", node], "{.metadata.creationTimestamp}").unwrap();
+    let joined = Command::new("date").args(["-d", &joined, "+%s"]).output().unwrap().stdout;
+    let joined: u64 = String::from_utf8(joined).unwrap().trim().parse().unwrap();
+    // Both certificates were there before the Node object.
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(joined + CERTIFICATE_SECONDS);
+    eventually("the first certificates have ended", LIMIT, || {
+        anyhow::ensure!(SystemTime::now() > end, "{:?} are left", end.duration_since(SystemTime::now()));
+        Ok(())
+    });
+    let renewed =
+        format!("{{range .items[?(@.spec.username==\"system:node:{node}\")]}}{{.spec.signerName}} {{end}}");
+    let asked = kubectl.value(&["get", "csr"], &renewed).unwrap();
+    for (signer, least) in [("kube-apiserver-client-kubelet", 1), ("kubelet-serving", 2)] {
+        assert!(asked.matches(signer).count() >= least, "{node} has asked for {asked}");
+    }
+    let lease = ["get", "lease", "-n", "kube-node-lease", node];
+    let before = kubectl.value(&lease, "{.spec.renewTime}").unwrap();
+    eventually("its heart beats", LIMIT, || {
+        let now = kubectl.value(&lease, "{.spec.renewTime}")?;
+        anyhow::ensure!(now > before, "{now}");
+        Ok(())
+    });
+    kubectl.ok(&["wait", "node", node, "--for=condition=Ready", "--timeout=60s"]);
+    assert_eq!(pods.run(&["--", "sh", "-c", "echo out"], "").stdout, "out\n");
+    assert_ne!(kubectl.ok(&["logs", &pods.name(), "-c", "web"]), "");
 }
 
 struct Pods {

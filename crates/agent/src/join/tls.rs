@@ -1,16 +1,19 @@
 //! The node's certificates as rustls wants them, replaceable while connections are open.
 
+use super::renewal;
 use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
+use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -30,26 +33,36 @@ pub enum TlsError {
 
 /// The certificate to use at the next handshake.
 #[derive(Debug)]
-pub(super) struct Current(RwLock<Parsed>);
+pub(super) struct Current {
+    parsed: RwLock<Parsed>,
+    renewed: watch::Sender<()>,
+}
 
 #[derive(Clone, Debug)]
 struct Parsed {
     key: Arc<CertifiedKey>,
     common_name: String,
     addresses: Vec<IpAddr>,
-    from: Timestamp,
     until: Timestamp,
+    due: Timestamp,
 }
 
 impl Current {
     pub(super) fn parse(certificate_pem: &str, key_pem: &str) -> Result<Self, TlsError> {
-        Ok(Self(RwLock::new(Parsed::parse(certificate_pem, key_pem)?)))
+        let parsed = RwLock::new(Parsed::parse(certificate_pem, key_pem)?);
+        Ok(Self { parsed, renewed: watch::Sender::new(()) })
     }
 
     pub(super) fn replace(&self, certificate_pem: &str, key_pem: &str) -> Result<(), TlsError> {
         let parsed = Parsed::parse(certificate_pem, key_pem)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = parsed;
+        *self.parsed.write().unwrap_or_else(PoisonError::into_inner) = parsed;
+        self.renewed.send_replace(());
         Ok(())
+    }
+
+    /// Changes with every renewal.
+    pub(super) fn renewals(&self) -> watch::Receiver<()> {
+        self.renewed.subscribe()
     }
 
     pub(super) fn common_name(&self) -> String {
@@ -64,15 +77,18 @@ impl Current {
         self.now().addresses.contains(&address)
     }
 
-    /// Whether four fifths of its life are over.
+    /// When it is to be renewed.
+    pub(super) fn due(&self) -> Timestamp {
+        self.now().due
+    }
+
+    /// Whether that time has come.
     pub(super) fn is_old(&self, now: Timestamp) -> bool {
-        let Parsed { from, until, .. } = self.now();
-        let life = until.as_second() - from.as_second();
-        now.as_second() >= from.as_second() + life / 5 * 4
+        now >= self.due()
     }
 
     fn now(&self) -> Parsed {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.parsed.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -87,11 +103,13 @@ impl Parsed {
         let common_name = common_name.and_then(|name| name.as_str().ok()).unwrap_or_default().to_string();
         let validity = certificate.validity();
         let time = |seconds: i64| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+        let (from, until) = (time(validity.not_before.timestamp()), time(validity.not_after.timestamp()));
+        let [draw, ..]: [u8; 32] = Sha256::digest(&first).into();
         Ok(Self {
             common_name,
             addresses: addresses(&certificate),
-            from: time(validity.not_before.timestamp()),
-            until: time(validity.not_after.timestamp()),
+            until,
+            due: renewal::due(from, until, draw),
             key: Arc::new(CertifiedKey::from_der(chain, key, &ring::default_provider())?),
         })
     }
@@ -132,7 +150,8 @@ pub(super) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Tl
         .map_err(|error| TlsError::Pem(error.to_string()))
 }
 
-/// For requests: believes servers of this CA, and shows `identity` if there is one.
+/// For requests: believes servers of this CA, and shows `identity` if there is one. Then no session is resumed: the server
+/// would take the certificate of the first handshake for ours, also when it has ended.
 pub(super) fn client(
     ca_pem: &str,
     identity: Option<Arc<Current>>,
@@ -144,7 +163,11 @@ pub(super) fn client(
         .with_safe_default_protocol_versions()?
         .with_webpki_verifier(verifier);
     Ok(Arc::new(match identity {
-        Some(identity) => builder.with_client_cert_resolver(identity),
+        Some(identity) => {
+            let mut config = builder.with_client_cert_resolver(identity);
+            config.resumption = Resumption::disabled();
+            config
+        }
         None => builder.with_no_client_auth(),
     }))
 }

@@ -1,8 +1,10 @@
 //! From an approved request to a certificate.
 //!
 //! Subject, names and key are the request's; usages are those of its spec; it is no CA whatever the request says. Valid
-//! from five minutes ago (clocks differ) for the time that was asked for, at most [`LONGEST`].
-//! Kubernetes: `certificates/authority/policies.go` (`PermissiveSigningPolicy`).
+//! from five minutes ago (clocks differ) for the time that was asked for, at most what the signer was told, and never
+//! longer than the authority itself.
+//! Kubernetes: `certificates/authority/policies.go` (`PermissiveSigningPolicy`). Differs: what lives for minutes is valid from
+//! a tenth of its life ago, or whoever renews at a part of it would renew at once.
 
 use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequestSpec;
@@ -11,17 +13,21 @@ use rcgen::{
 };
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-/// The longest life of a certificate. Kubernetes: `--cluster-signing-duration`.
+/// The longest life of a certificate unless the signer is told another. Kubernetes: `--cluster-signing-duration`.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-/// How far back it is valid already. Kubernetes: `--cluster-signing-…` backdate.
+/// How far back it is valid already. Kubernetes: the signer's `backdate`.
 const BACKDATE: Duration = Duration::from_secs(5 * 60);
+/// The smallest part of a life that lies before it.
+const BACKDATE_PART: u32 = 10;
 
 /// The cluster's certificate authority. Its key appears in no log.
 #[derive(Clone)]
 pub struct Signer {
     issuer: Arc<Issuer<'static, KeyPair>>,
+    longest: Duration,
+    end: SystemTime,
 }
 
 impl fmt::Debug for Signer {
@@ -39,6 +45,9 @@ pub enum SignerError {
     /// The authority's certificate cannot be read.
     #[error("the certificate authority's certificate cannot be read")]
     Certificate(#[source] rcgen::Error),
+    /// When the authority ends cannot be read.
+    #[error("the end of the certificate authority's certificate cannot be read")]
+    End,
     /// The request cannot be read, or its signature is wrong.
     #[error("the request cannot be read: {0}")]
     Request(rcgen::Error),
@@ -55,7 +64,14 @@ impl Signer {
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, SignerError> {
         let key = KeyPair::from_pem(key).map_err(SignerError::Key)?;
         let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(SignerError::Certificate)?;
-        Ok(Self { issuer: Arc::new(issuer) })
+        let end = end(certificate).ok_or(SignerError::End)?;
+        Ok(Self { issuer: Arc::new(issuer), longest: LONGEST, end })
+    }
+
+    /// The same, whose certificates live no longer than this.
+    #[must_use]
+    pub fn lasting(self, longest: Duration) -> Self {
+        Self { longest, ..self }
     }
 
     /// Signs a request whose form has been checked; the certificate as PEM.
@@ -72,12 +88,20 @@ impl Signer {
         (params.key_usages, params.extended_key_usages) = usages(spec);
         let asked =
             spec.expiration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-        let now = std::time::SystemTime::from(now);
-        params.not_before = (now - BACKDATE).into();
-        params.not_after = (now + asked.unwrap_or(LONGEST).min(LONGEST)).into();
+        let now = SystemTime::from(now);
+        let life = asked.unwrap_or(self.longest).min(self.longest);
+        params.not_before = (now - BACKDATE.min(life / BACKDATE_PART)).into();
+        params.not_after = (now + life).min(self.end).into();
         let certificate = request.signed_by(&self.issuer).map_err(SignerError::Sign)?;
         Ok(certificate.pem())
     }
+}
+
+/// When a certificate ends.
+fn end(pem: &str) -> Option<SystemTime> {
+    let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
+    let seconds = block.parse_x509().ok()?.validity().not_after.timestamp();
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 
 fn usages(spec: &CertificateSigningRequestSpec) -> (Vec<KeyUsagePurpose>, Vec<ExtendedKeyUsagePurpose>) {
@@ -153,6 +177,27 @@ mod tests {
         assert_eq!(bounds, (now.as_second() - 300, now.as_second() + 3600));
         let usage = certificate.extended_key_usage().unwrap().unwrap().value;
         assert!(usage.client_auth && !usage.server_auth);
+    }
+
+    #[test]
+    fn no_certificate_outlives_what_the_signer_was_told_or_the_authority() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let check = |longest: u64, asked: Option<i32>, expected: (i64, i64)| {
+            let spec = CertificateSigningRequestSpec { expiration_seconds: asked, ..request(|_| {}) };
+            let pem = authority().lasting(Duration::from_secs(longest)).sign(&spec, now).unwrap();
+            let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+            let validity = block.parse_x509().unwrap().validity().clone();
+            let bounds = (validity.not_before.timestamp(), validity.not_after.timestamp());
+            assert_eq!(bounds, (now.as_second() - expected.0, now.as_second() + expected.1));
+        };
+        check(24 * 3600, Some(3600), (300, 3600));
+        check(3600, Some(24 * 3600), (300, 3600));
+        check(1800, None, (180, 1800));
+        check(30, Some(600), (3, 30));
+        // The test's authority ends with the year 4095.
+        let long = 10_000 * 365 * 24 * 3600;
+        let end: Timestamp = "4096-01-01T00:00:00Z".parse().unwrap();
+        check(long, None, (300, end.as_second() - now.as_second()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use controllers::Loop;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Flags of `everynode server`.
 #[derive(Debug, Args)]
@@ -35,6 +36,9 @@ pub struct Flags {
     /// `everynode agent --node-lease-duration`.
     #[arg(long, env = "EVERYNODE_NODE_GRACE", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     node_grace: Option<u64>,
+    /// For how long the certificates of agents are good; agents renew them in time by themselves.
+    #[arg(long, env = "EVERYNODE_CLUSTER_SIGNING_DURATION", value_name = "DURATION", default_value = "8760h", value_parser = config::signing)]
+    cluster_signing_duration: Duration,
     #[command(flatten)]
     store: super::store::StoreFlags,
     /// The folder with what all servers of one cluster have in common: ca.crt, ca.key, the service-account keys and
@@ -66,6 +70,7 @@ impl Flags {
             issuer: self.service_account_issuer,
             loops: Loop::ALL.into_iter().filter(|which| !self.without_loop.contains(which)).collect(),
             node_grace: self.node_grace,
+            signing: self.cluster_signing_duration,
             store: self.store.config(),
             pki_dir: self.pki_dir,
             audit_log: self.audit_log.unwrap_or(config::AuditLog::Default),
@@ -126,6 +131,9 @@ mod tests {
         assert!(parse("--without-loop nothing").unwrap_err().contains("--without-loop"));
         assert!(parse("--listen 6443").unwrap_err().contains("--listen"));
         assert!(parse("--service-account-issuer me").unwrap_err().contains("https://"));
+        assert_eq!(parse("").unwrap().signing, Duration::from_secs(365 * 24 * 3600));
+        assert_eq!(parse("--cluster-signing-duration 30d").unwrap().signing.as_secs(), 30 * 24 * 3600);
+        assert!(parse("--cluster-signing-duration 9s").unwrap_err().contains("at least 10s"));
         assert!(parse("--node-grace 0").unwrap_err().contains("--node-grace"));
     }
 }

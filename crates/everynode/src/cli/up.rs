@@ -8,6 +8,7 @@ use clap::Args;
 use controllers::Loop;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Flags of `everynode up`.
 #[derive(Debug, Args)]
@@ -35,6 +36,9 @@ pub struct Flags {
     /// Seconds after which a silent node is no longer Ready [default: 40].
     #[arg(long, env = "EVERYNODE_NODE_GRACE", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     node_grace: Option<u64>,
+    /// For how long the certificates of nodes are good; they renew them in time by themselves [default: 8760h].
+    #[arg(long, env = "EVERYNODE_CLUSTER_SIGNING_DURATION", value_name = "DURATION", value_parser = config::signing)]
+    cluster_signing_duration: Option<Duration>,
     /// Leave out a loop of the server, for example `daemonsets` where `everynode controller` runs it; may be given several
     /// times.
     #[arg(long, value_name = "LOOP", value_parser = config::a_loop)]
@@ -51,6 +55,7 @@ impl Flags {
             bridge: self.bridge_network,
             plain_http: self.plain_http_registry,
             node_grace: self.node_grace,
+            signing: self.cluster_signing_duration,
             without_loops: self.without_loop,
         }
     }

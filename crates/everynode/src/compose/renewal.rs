@@ -21,6 +21,7 @@ fn config(dir: &Path) -> config::Server {
         addresses: Default::default(),
         loops: Loop::ALL.into(),
         node_grace: None,
+        signing: Duration::from_secs(365 * 24 * 3600),
         audit_log: config::AuditLog::Default,
         store: config::Store::Embedded,
         pki_dir: None,

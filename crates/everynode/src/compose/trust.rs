@@ -21,8 +21,10 @@ pub const MASTERS: &str = "system:masters";
 
 /// The first address of the service range is the `kubernetes` service; wire 7.8.1.
 const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
-/// How often the server's certificate is looked at; it is renewed a fifth of its life before its end.
+/// How often the server's certificates are looked at; they are renewed a fifth of their life before their end.
 const RENEWAL: Duration = Duration::from_secs(12 * 3600);
+/// Files of what the server shows to agents.
+const TO_AGENTS: &str = "agent-client";
 /// Names of the `kubernetes` service, and of this machine to itself.
 const NAMES: [&str; 5] = [
     "localhost",
@@ -40,6 +42,7 @@ pub struct Trust {
     common: PathBuf,
     leaf: Leaf,
     shown: Arc<serving::Current>,
+    to_agents: Arc<serving::Current>,
     tls: Arc<rustls::ServerConfig>,
     issuer: Arc<Issuer>,
 }
@@ -55,13 +58,14 @@ impl Trust {
         let leaf = server_leaf(config);
         let shown = serving::Current::new(&authority.current(&dir, "server", &leaf, now)?)?;
         let tls = serving::server(&authority, shown.clone())?;
+        let to_agents = serving::Current::new(&authority.current(&dir, TO_AGENTS, &agents_leaf(), now)?)?;
         let admin = authority.current(&dir, "admin", &client_leaf("everynode-admin", Some(MASTERS)), now)?;
         let text = kubeconfig::text(&format!("https://{client_side}"), authority.certificate_pem(), &admin);
         pki::write_private(&data_dir.join("kubeconfig"), &text)?;
         tracing::info!(sha256 = authority.fingerprint(), "the certificate authority of this cluster");
         let url = config.issuer.as_deref().unwrap_or(DEFAULT_ISSUER);
         let issuer = Arc::new(Issuer::new(url, account_keys::open(&common)?));
-        Ok(Self { authority, dir, common, leaf, shown, tls, issuer })
+        Ok(Self { authority, dir, common, leaf, shown, to_agents, tls, issuer })
     }
 
     /// The certificate authority.
@@ -86,13 +90,10 @@ impl Trust {
 
     /// What the API server is told.
     pub fn server_config(&self, advertise: SocketAddr) -> Result<Config> {
-        // No group: what agents trust is the name, and a member of system:nodes may not read logs.
-        let leaf = client_leaf(agent::server::SERVER_NAME, None);
-        let to_agents = self.authority.current(&self.dir, "agent-client", &leaf, Timestamp::now())?;
         Ok(Config {
             advertise,
             token_user: joining(Tokens::new(&self.common)),
-            agent_tls: Some(serving::agent_client(&self.authority, &to_agents)?),
+            agent_tls: Some(serving::agent_client(&self.authority, self.to_agents.clone())?),
             ca_pem: self.authority.certificate_pem().to_string(),
             issuer: Some(self.issuer.clone()),
             audit: None,
@@ -100,15 +101,20 @@ impl Trust {
         })
     }
 
-    /// Keeps the server's certificate fresh. Never ends; a failure is tried again at the next look, long before the
+    /// Keeps the server's certificates fresh. Never ends; a failure is tried again at the next look, long before the
     /// certificate is over.
     pub async fn renew(&self) {
         loop {
             tokio::time::sleep(RENEWAL).await;
-            let current = self.authority.current(&self.dir, "server", &self.leaf, Timestamp::now());
-            if let Err(error) = current.and_then(|issued| self.shown.replace(&issued)) {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "the server's certificate cannot be renewed");
+            let agents = agents_leaf();
+            for (name, leaf, shown) in
+                [("server", &self.leaf, &self.shown), (TO_AGENTS, &agents, &self.to_agents)]
+            {
+                let current = self.authority.current(&self.dir, name, leaf, Timestamp::now());
+                if let Err(error) = current.and_then(|issued| shown.replace(&issued)) {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(name, error, "a certificate of the server cannot be renewed");
+                }
             }
         }
     }
@@ -142,6 +148,11 @@ fn server_leaf(config: &config::Server) -> Leaf {
         organization: None,
         usage: Usage::Server { names, addresses },
     }
+}
+
+/// No group: what agents trust is the name, and a member of system:nodes may not read logs.
+fn agents_leaf() -> Leaf {
+    client_leaf(agent::server::SERVER_NAME, None)
 }
 
 fn client_leaf(name: &str, group: Option<&str>) -> Leaf {

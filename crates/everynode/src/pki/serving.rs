@@ -4,16 +4,17 @@
 //! Connections take a renewed certificate at their next handshake.
 
 use super::{Authority, Issued, PkiError};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The server's certificate as it is now.
+/// One of the server's certificates as it is now.
 #[derive(Debug)]
 pub struct Current(RwLock<Arc<CertifiedKey>>);
 
@@ -37,6 +38,16 @@ impl ResolvesServerCert for Current {
     }
 }
 
+impl ResolvesClientCert for Current {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 /// TLS for the API server.
 pub fn server(authority: &Authority, current: Arc<Current>) -> Result<Arc<ServerConfig>, PkiError> {
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), provider())
@@ -51,13 +62,14 @@ pub fn server(authority: &Authority, current: Arc<Current>) -> Result<Arc<Server
     Ok(Arc::new(config))
 }
 
-/// TLS with which the server speaks to node agents.
-pub fn agent_client(authority: &Authority, user: &Issued) -> Result<Arc<ClientConfig>, PkiError> {
-    let (chain, key) = parse(user)?;
-    let config = ClientConfig::builder_with_provider(provider())
+/// TLS with which the server speaks to node agents. No session is resumed: the agent shows its certificate each time, and one
+/// that has ended is refused.
+pub fn agent_client(authority: &Authority, current: Arc<Current>) -> Result<Arc<ClientConfig>, PkiError> {
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(authority)?)
-        .with_client_auth_cert(chain, key)?;
+        .with_client_cert_resolver(current);
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
