@@ -46,6 +46,7 @@ pub(super) async fn feed_of<K>(
 where
     K: kube::Resource + Kept + Clone + DeserializeOwned + Debug,
 {
+    let mirror = Fed(mirror);
     let what = api.resource_url().to_string();
     let mut config = selection.streaming_lists();
     let mut failures = 0;
@@ -56,7 +57,7 @@ where
             match event {
                 Ok(event) => {
                     failures = 0;
-                    take(event, trim, &mut incoming, &mirror, namespace.as_deref());
+                    take(event, trim, &mut incoming, &mirror.0, namespace.as_deref());
                 }
                 Err(error) if config.initial_list_strategy == STREAMING && is_refused(&error) => {
                     tracing::info!(%what, %error, "no streaming lists here");
@@ -66,6 +67,16 @@ where
                 Err(error) => pause(&what, &error, &mut failures).await,
             }
         }
+    }
+}
+
+/// A mirror as long as it is fed. Listeners hold loops, and loops hold mirrors: without an end to it, a loop whose lease is lost
+/// would stay in memory with all that it knows.
+struct Fed<K: Kept>(Arc<Mirror<K>>);
+
+impl<K: Kept> Drop for Fed<K> {
+    fn drop(&mut self) {
+        self.0.forget_listeners();
     }
 }
 

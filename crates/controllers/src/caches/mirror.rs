@@ -132,6 +132,15 @@ impl<T: Kept> Mirror<T> {
         listeners.push(Box::new(listener));
     }
 
+    /// Tells nobody any more.
+    pub(super) fn forget_listeners(&self) {
+        let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = std::mem::take(&mut *listeners);
+        // What they hold may end with them, and is not to find the lock taken.
+        drop(listeners);
+        drop(gone);
+    }
+
     /// Waits until the first complete list is here.
     pub async fn synced(&self) {
         // Asked for before looking, so that the list cannot come in between. Waiters go on in the order in which they

@@ -143,3 +143,11 @@ async fn only_the_holder_of_the_lease_acts_and_another_takes_over() {
     second.cancel();
     world.eventually("the lease is given back", holder, String::is_empty).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loops_that_have_ended_leave_nothing_in_memory() {
+    let mut world = World::with_nodes(1).await;
+    world.create(&daemonset("hello:1")).await;
+    world.eventually("its pod", || world.living(), |living| *living == ["n1 Ready"]).await;
+    world.end_loops().await;
+}

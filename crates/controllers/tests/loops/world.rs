@@ -154,6 +154,16 @@ impl World {
         self.start_loops(self.config.clone());
     }
 
+    /// All loops end, as when their process dies; waits until nothing holds their client any more.
+    pub async fn end_loops(&mut self) {
+        self.loops.drain(..).for_each(|task| task.abort());
+        let end = tokio::time::Instant::now() + LIMIT;
+        while Arc::strong_count(&self.refuse) > 1 {
+            assert!(tokio::time::Instant::now() < end, "something of the loops is left in memory");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// All loops end; that of DaemonSets starts anew as this user, once it leads, and the others as before.
     pub fn give_daemonsets_to(&mut self, user: &str, group: &str, election: Election) {
         self.loops.drain(..).for_each(|task| task.abort());
