@@ -5,10 +5,12 @@
 //!    is read from its label and never computed again (TK-1). Our own hash only names new ones.
 //! 2. The current one has the highest number (RV-12).
 //! 3. Pods of a revision with the same meaning are up to date, whatever their hash (TK-2).
-//! 4. A duplicate goes only when no pod carries its hash: first those pods, and only those, are relabelled (TK-7; BUG-3).
+//! 4. A revision is made only after asking the server whether the DaemonSet lives: the caches may not know yet that it is
+//!    deleted, and then the revision and each pod would be made again as often as the garbage collector deletes them.
+//! 5. A duplicate goes only when no pod carries its hash: first those pods, and only those, are relabelled (TK-7; BUG-3).
 //!
 //! Kubernetes: `daemon/update.go` (`constructHistory`, `cleanupHistory`, `snapshot`).
-//! Differs: names that would be too long are cut (BUG-16).
+//! Differs: names that would be too long are cut (BUG-16); upstream does not ask (4).
 
 mod data;
 mod meaning;
@@ -95,10 +97,7 @@ pub(crate) fn history(
     let Some(kept) = exact.last().or(same.last()).copied() else {
         let data = data::in_dialect_of(data, before);
         let (hash, create) = create(seen, subject, claims, data, next_number(&old))?;
-        if create.is_some() && was_made(subject) {
-            actions.push(Action::ConfirmAlive);
-        }
-        actions.extend(create);
+        actions.extend(create.into_iter().flat_map(|create| [Action::ConfirmAlive, create]));
         return Ok(History { hashes: [hash.clone()].into(), hash, actions, old: ends(&old) });
     };
     let hashes = exact.iter().chain(&same).map(|revision| hash(revision)).collect();
@@ -179,13 +178,6 @@ fn create(
             Ok((hash, Some(Action::CreateRevision(Box::new(new)))))
         }
     }
-}
-
-/// Whether this generation has had its revision. One that is gone is gone as everything of a DaemonSet that ends is, which the
-/// caches may not know yet: then each pod that is made is deleted at once, and made again. Differs: upstream does that.
-fn was_made(subject: &Subject<'_>) -> bool {
-    let observed = subject.daemon_set.status.as_ref().and_then(|status| status.observed_generation);
-    observed.is_some() && observed == subject.daemon_set.metadata.generation
 }
 
 /// TK-6: after a takeover without history, the pods say which hash is current, if they agree.

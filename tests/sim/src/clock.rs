@@ -58,6 +58,12 @@ pub(crate) fn elapsed() -> Duration {
     CLOCK.get().map(|clock| clock.began.elapsed()).unwrap_or_default()
 }
 
+/// How long the simulation had been running when a clock that is right showed this.
+pub(crate) fn when(time: Timestamp) -> Duration {
+    let beginning = Timestamp::from_second(BEGINNING).unwrap_or_default();
+    Duration::try_from(time.duration_since(beginning)).unwrap_or_default()
+}
+
 /// The true time.
 pub(crate) fn now() -> Timestamp {
     let beginning = Timestamp::from_second(BEGINNING).unwrap_or_default();

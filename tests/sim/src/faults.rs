@@ -196,11 +196,11 @@ impl Faults {
         self.lock().dials.longest_call()
     }
 
-    /// Whether a pod's creation may wait for its namespace's account: the loop that makes it is away, or has not seen the
-    /// namespace yet.
-    pub(crate) fn may_wait_for_accounts(&self) -> bool {
+    /// Whether a pod's creation may wait for its namespace's account: the loop that makes it is away, its calls are lost, or it
+    /// has not seen the namespace yet.
+    pub(crate) fn may_make_accounts_late(&self) -> bool {
         let inner = self.lock();
-        inner.late_accounts || inner.dials.may_crash()
+        inner.late_accounts || inner.dials != Dials::default()
     }
 
     /// Namespaces are made from now on.

@@ -22,7 +22,7 @@ const LOG_EVERY: u64 = 100;
 /// Runs simulated clusters from seeds.
 #[derive(Parser)]
 struct Arguments {
-    /// This seed alone, twice, with its whole end printed.
+    /// This seed alone, twice, with all that happened.
     #[arg(long)]
     seed: Option<u64>,
     /// The first of the seeds: where a run before this one has ended.
@@ -69,10 +69,8 @@ fn main() -> ExitCode {
 
 fn again(seed: u64, length: Length) -> Result<()> {
     let (first, second) = (seed::run(seed, length)?, seed::run(seed, length)?);
-    if first.broken.is_none() {
-        first.last.iter().for_each(|line| println!("{line}"));
-    }
-    println!("{first}\n{}", Table::of(&first.met));
+    first.last.iter().for_each(|line| println!("{line}"));
+    println!("{} steps, trace {:016x}\n{}", first.steps, first.hash, Table::of(&first.met));
     match (first.hash == second.hash, &first.broken) {
         (false, _) => {
             let lines = first.last.iter().zip(&second.last).find(|(a, b)| a != b);

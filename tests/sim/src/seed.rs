@@ -62,6 +62,9 @@ const REST_LOOK: Duration = Duration::from_secs(5);
 /// So many answers in a row must be good: rest lasts.
 const REST_LOOKS: usize = 4;
 
+/// Lines that a broken promise shows in a run of many seeds: in most cases enough to see what led to it.
+const SHOWN: usize = 400;
+
 /// What came of a run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -144,7 +147,8 @@ impl fmt::Display for Outcome {
         match &self.broken {
             None => write!(f, "seed {seed}: {steps} steps, trace {hash:016x}"),
             Some(broken) => {
-                self.last.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+                let unshown = self.last.len().saturating_sub(SHOWN);
+                self.last.iter().skip(unshown).try_for_each(|line| writeln!(f, "{line}"))?;
                 writeln!(f, "seed {seed}, step {steps}: {broken}")?;
                 write!(f, "again: cargo xtask sim --seed {seed}")
             }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Lines that a failure prints: enough to see what led to it.
-const KEPT: usize = 400;
+/// Lines that are kept: more than all but the longest runs have, and a few megabytes.
+const KEPT: usize = 20_000;
 
 /// A promise that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]

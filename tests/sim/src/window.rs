@@ -14,7 +14,8 @@ use std::time::Duration;
 const CALLS_IN_A_ROW: u32 = 12;
 /// Coalescing, and work in between.
 const WORK: Duration = Duration::from_millis(50);
-/// So long the API server lets the creation of a pod wait for its namespace's account, which another loop makes.
+/// So long the API server lets the creation of a pod wait for its namespace's account, which another loop makes: it may be
+/// late by any fault.
 const ACCOUNT_WAIT: Duration = Duration::from_secs(1);
 /// Kinds that the loop reads.
 const READS: [&str; 4] = ["nodes", "pods", "daemonsets", "controllerrevisions"];
@@ -47,7 +48,7 @@ impl Window {
 
 /// The longest time between a plan and its last write.
 fn under_way(faults: &Faults) -> Duration {
-    let account = if faults.may_wait_for_accounts() { ACCOUNT_WAIT } else { Duration::ZERO };
+    let account = if faults.may_make_accounts_late() { ACCOUNT_WAIT } else { Duration::ZERO };
     WORK + account + faults.longest_call() * CALLS_IN_A_ROW
 }
 

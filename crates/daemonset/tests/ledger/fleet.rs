@@ -152,9 +152,9 @@ impl Fleet {
     fn act(&mut self, count: usize) {
         let plan = std::mem::take(&mut self.plan);
         self.world.backoff.apply(plan.backoff, self.now);
-        for action in plan.actions.iter().take(count) {
-            self.carry_out(action);
-        }
+        // Asking changes nothing.
+        let writes = plan.actions.iter().filter(|action| **action != Action::ConfirmAlive);
+        writes.take(count).for_each(|action| self.carry_out(action));
     }
 
     fn carry_out(&mut self, action: &Action) {

@@ -68,11 +68,6 @@ impl Dials {
         if self.late > 0 { self.latest * 2 } else { Duration::ZERO }
     }
 
-    /// Whether a loop may be away for a while: then nobody makes a namespace's account, and a pod's creation waits for it.
-    pub(super) fn may_crash(&self) -> bool {
-        self.crashes > 0
-    }
-
     /// What happens to a call.
     pub(super) fn fate(&self, call: &Call, chance: &mut Chance) -> Fate {
         let mut late =

@@ -97,23 +97,38 @@ fn mended(look: &Look<'_>, uid: &str, node: &str, since: Duration, sets: &[Arc<S
     let least = sets.iter().map(|set| min_ready(set)).min().unwrap_or_default();
     let least = Duration::from_secs(u64::try_from(least).unwrap_or_default());
     look.truth.pods.keys().any(|key| {
-        let mut ready_since = None;
+        let mut ready: Option<Ready> = None;
         let mut was = false;
         for (at, pod) in look.truth.pods.versions(key) {
-            let is_ready = pod.is_some_and(|pod| is_on(pod, uid, node) && pod::is_ready(pod));
-            was |= ready_since.is_some_and(|from| at > since && is_long(from, at, least));
-            ready_since = is_ready.then(|| ready_since.unwrap_or(at));
+            was |= ready.is_some_and(|ready| at > since && ready.has_lasted(at, least));
+            let is_ready = |pod: &&Arc<Pod>| is_on(pod, uid, node) && pod::is_ready(pod);
+            ready = pod.filter(is_ready).map(|pod| ready.unwrap_or_else(|| Ready::since(pod, at)));
         }
         // The pod that was ended says it is ready until it is gone.
         let is_live = look.truth.pods.get(key).is_some_and(|pod| !pod::is_terminating(pod));
-        was && ready_since.is_none_or(|from| from > since)
-            || is_live && ready_since.is_some_and(|from| is_long(from, clock::elapsed(), least))
+        was && ready.is_none_or(|ready| ready.shown > since)
+            || is_live && ready.is_some_and(|ready| ready.has_lasted(clock::elapsed(), least))
     })
 }
 
-/// Ready times are written in whole seconds, rounded down.
-fn is_long(from: Duration, to: Duration, least: Duration) -> bool {
-    clock::has_jumped() || to.saturating_sub(from) + Duration::from_secs(1) >= least
+/// Since when a pod has been ready.
+#[derive(Clone, Copy)]
+struct Ready {
+    /// When its node's word reached the server.
+    shown: Duration,
+    /// When it was, as the node says: in whole seconds, rounded down, and before its word was under way.
+    said: Duration,
+}
+
+impl Ready {
+    fn since(pod: &Pod, shown: Duration) -> Self {
+        let said = pod::condition(pod, "Ready").and_then(|ready| ready.last_transition_time.as_ref());
+        Self { shown, said: said.map_or(shown, |said| clock::when(said.0)).min(shown) }
+    }
+
+    fn has_lasted(self, to: Duration, least: Duration) -> bool {
+        clock::has_jumped() || to.saturating_sub(self.said) >= least
+    }
 }
 
 /// RU-4: the most that this version of the set allows.
