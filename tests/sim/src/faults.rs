@@ -66,10 +66,17 @@ pub(crate) struct Call {
     /// `get`, `list`, `watch`, `post`, `put`, `patch`, `delete`.
     pub(crate) verb: &'static str,
     pub(crate) plural: String,
-    /// `namespace/name`, or the name alone.
+    /// `namespace/name`, or the name alone; `namespace/` or nothing for a collection that is deleted.
     pub(crate) key: String,
     /// When it reached the server.
     pub(crate) at: Duration,
+}
+
+impl Call {
+    /// Whether it is about a collection, and this object in it.
+    fn is_of_all(&self, key: &str) -> bool {
+        self.key.is_empty() || self.key.ends_with('/') && key.starts_with(&self.key)
+    }
 }
 
 /// What happens to a call.
@@ -233,7 +240,7 @@ impl Faults {
             call.at == now
                 && call.verb == verb
                 && call.plural == plural
-                && (call.key == key || (call.key.is_empty() && verb == "delete"))
+                && (call.key == key || verb == "delete" && call.is_of_all(key))
         };
         inner.calls.iter().filter(is_it).cloned().collect()
     }

@@ -139,7 +139,8 @@ impl Call {
             _ => "get",
         };
         let key = match namespace {
-            Some(namespace) if !name.is_empty() => format!("{namespace}/{name}"),
+            // A collection's ends with the slash.
+            Some(namespace) if !name.is_empty() || verb == "delete" => format!("{namespace}/{name}"),
             _ => name,
         };
         Self { client: client.to_string(), verb, plural, key, at: Duration::ZERO }
