@@ -28,6 +28,10 @@ use std::process::ExitCode;
 /// The name under which kubectl finds us, and what a user types then.
 const PLUGIN: (&str, &str) = ("kubectl-everynode", "kubectl everynode");
 
+/// Worker threads of an agent, however many cores its node has: it waits nearly always, and each thread costs memory (32 of
+/// them 2 MB). Two, so that one that is busy does not keep the heart from beating.
+const AGENT_THREADS: usize = 2;
+
 /// One daemon on every node: the Kubernetes DaemonSet system as one binary.
 #[derive(Parser)]
 #[command(name = "everynode", disable_help_subcommand = true)]
@@ -107,10 +111,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(flags) => wait(cli::up::run(flags))?,
         Command::Node(flags) => wait(cli::node::run(flags))?,
         Command::Server(flags) => wait(cli::server::run(flags))?,
-        Command::Agent(flags) => wait(cli::agent::run(flags))?,
+        Command::Agent(flags) => wait_beside(cli::agent::run(flags))?,
         Command::Controller(flags) => wait(cli::controller::run(flags))?,
         Command::Takeover(flags) => {
-            return runtime()?.block_on(async { Ok(cli::takeover::run(flags).await) });
+            return runtime().build()?.block_on(async { Ok(cli::takeover::run(flags).await) });
         }
         Command::Why(flags) => wait(cli::why::run(flags))?,
         Command::Rollout(flags) => wait(cli::rollout::run(flags))?,
@@ -131,11 +135,18 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn wait(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    runtime()?.block_on(command)
+    runtime().build()?.block_on(command)
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+/// The same on few threads, for what shares a machine with its user's work.
+fn wait_beside(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    runtime().worker_threads(AGENT_THREADS).build()?.block_on(command)
+}
+
+fn runtime() -> tokio::runtime::Builder {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all();
+    builder
 }
 
 #[cfg(test)]
