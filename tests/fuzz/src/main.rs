@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use fuzz::engine::{self, Orders};
 use fuzz::supervise::{self, Session};
-use fuzz::targets::{self, Target};
+use fuzz::targets::{self, TESTED_SEED, Target};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -30,6 +30,9 @@ struct Arguments {
     /// Where all chance comes from; another one each time without it.
     #[arg(long)]
     seed: Option<u64>,
+    /// What the tests play: the inputs of one seed that have been seen to pass.
+    #[arg(long, conflicts_with_all = ["inputs", "seed"])]
+    tested: bool,
     /// Run this input alone.
     #[arg(long)]
     replay: Option<PathBuf>,
@@ -68,7 +71,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let seconds = arguments.seconds.unwrap_or(arguments.minutes * 60.0);
     let time = Duration::try_from_secs_f64(seconds).context("the time")?;
-    let seed = arguments.seed.unwrap_or_else(seed_of_now);
+    let seed = match arguments.tested {
+        true => TESTED_SEED,
+        false => arguments.seed.unwrap_or_else(seed_of_now),
+    };
     match (&chosen[..], &arguments.replay) {
         ([target], Some(path)) => {
             let input = std::fs::read(path).with_context(|| path.display().to_string())?;
@@ -86,7 +92,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         (chosen, None) => {
             let session = Session {
                 time,
-                inputs: arguments.inputs,
+                inputs: (!arguments.tested).then_some(arguments.inputs),
                 seed,
                 folder: arguments.folder.clone(),
                 grow: arguments.grow,

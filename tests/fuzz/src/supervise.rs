@@ -28,8 +28,8 @@ const FINDINGS_MAX: usize = 5;
 pub struct Session {
     /// For each target.
     pub time: Duration,
-    /// Most inputs of each target.
-    pub inputs: u64,
+    /// Most inputs of each target; none: those that have been seen to pass.
+    pub inputs: Option<u64>,
     /// Of the first process; the next has the next.
     pub seed: u64,
     /// Where the current input and findings lie.
@@ -117,7 +117,7 @@ impl Process {
         let mut command = Command::new(std::env::current_exe().context("the path of this program")?);
         command.args(["--target", target.name, "--alone", "--seed", &seed.to_string()]);
         command.arg("--seconds").arg(time.as_secs_f64().to_string()).arg("--folder").arg(&session.folder);
-        command.arg("--inputs").arg(session.inputs.to_string());
+        command.arg("--inputs").arg(session.inputs.unwrap_or(target.tested).to_string());
         command.args(session.grow.then_some("--grow")).env("RUST_BACKTRACE", "0");
         let file = File::create(&output).with_context(|| output.display().to_string())?;
         let child = command.stdout(Stdio::from(file)).spawn().context("cannot start a process")?;

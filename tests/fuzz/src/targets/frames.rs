@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 pub const WEBSOCKET: Target = Target {
     name: "websocket",
     question: "frames of a WebSocket client: exec v5, and SPDY in WebSocket",
+    tested: 38_000,
     words: &["\u{2}\u{0}", "\u{1}", "{\"Width\":80,\"Height\":24}"],
     run: from_client,
 };
@@ -24,6 +25,7 @@ pub const WEBSOCKET: Target = Target {
 pub const SPDY: Target = Target {
     name: "spdy",
     question: "frames of SPDY, from a runtime's stream server",
+    tested: 46_000,
     words: &["\u{0}\u{0}\u{0}\u{1}", "{\"status\":\"Success\"}", "x\u{1c}"],
     run: from_runtime,
 };

@@ -9,6 +9,7 @@ use crate::{seeds, server};
 pub const TARGET: Target = Target {
     name: "urls",
     question: "paths, queries and headers: any of them gets an answer that is no 500",
+    tested: 7_500,
     words: &[
         "/api",
         "/apis",
