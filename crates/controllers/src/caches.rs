@@ -8,10 +8,12 @@
 
 mod feed;
 pub mod mirror;
+mod rhythm;
 mod trim;
 pub mod whole;
 
 pub use mirror::{Change, Mirror};
+pub use rhythm::unhurried;
 pub use whole::Whole;
 
 use crate::Scope;
@@ -166,7 +168,7 @@ impl Default for Caches {
 }
 
 impl Caches {
-    /// The watches of these kinds, of DaemonSets and what belongs to them within this scope. Each future is to be driven for ever; until then its mirror is empty.
+    /// The watches of these kinds, of DaemonSets and what belongs to them within this scope, through an [`unhurried`] client. Each future is to be driven for ever; until then its mirror is empty.
     pub fn feeds(
         &self,
         client: &Client,

@@ -3,11 +3,14 @@
 //! 1. A rehearsal writes nothing: whatever is not a read is refused here, whoever asks.
 //! 2. A process that leads by a lease writes only while its term lasts ([`crate::leader::Term`]), also if it was stopped and
 //!    goes on later: another may lead by then. The lease itself may always be written.
-//! 3. Requests wait for their turn ([`pace`]); events in a lane of their own, so that they never hold up work, and the lease
+//! 3. A request that the server had no time for (429) is made again when the server says, by the same rules; it was not done.
+//!    No other is: whoever knows what was asked for knows whether it may be asked for twice.
+//! 4. Requests wait for their turn ([`pace`]); events in a lane of their own, so that they never hold up work, and the lease
 //!    never waits.
 //!
 //! Kubernetes: `client-go/util/flowcontrol`, `client-go/tools/metrics`.
 
+mod again;
 mod pace;
 
 pub use pace::Pace;
@@ -69,9 +72,28 @@ struct Opened {
 }
 
 impl Opened {
-    async fn send(&self, client: Client, request: Request<Body>) -> kube::Result<Response<Body>> {
-        let Door { metrics, limits, host, .. } = &self.door;
-        let (lane, method) = (lane(request.uri().path()), request.method().clone());
+    async fn send(&self, client: Client, mut request: Request<Body>) -> kube::Result<Response<Body>> {
+        let lane = lane(request.uri().path());
+        let mut left = if lane == Lane::Lease { 0 } else { again::MOST };
+        loop {
+            let same = again::copy(&request);
+            let answer = self.send_once(&client, request, lane).await;
+            let wait = answer.as_ref().ok().and_then(again::wait);
+            let (Some(wait), Some(same), 1..) = (wait, same, left) else { return answer };
+            self.door.limits.waited(Limit::Server, wait);
+            tokio::time::sleep(wait).await;
+            (request, left) = (same, left - 1);
+        }
+    }
+
+    async fn send_once(
+        &self,
+        client: &Client,
+        request: Request<Body>,
+        lane: Lane,
+    ) -> kube::Result<Response<Body>> {
+        let Door { metrics, host, .. } = &self.door;
+        let method = request.method().clone();
         self.may(&method, lane)?;
         self.turn(&method, lane).await;
         // The wait may have been longer than the term.
@@ -84,9 +106,6 @@ impl Opened {
             Err(_) => "<error>".to_string(),
         };
         metrics.count(&table::REQUESTS, &[&code, method.as_str(), host]);
-        if code == "429" {
-            limits.waited(Limit::Server, start.elapsed());
-        }
         answer
     }
 

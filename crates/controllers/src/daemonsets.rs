@@ -92,6 +92,7 @@ pub(crate) async fn run(shared: Arc<Shared>) -> Infallible {
         memory: Mutex::default(),
         shared: Arc::new(Shared {
             client: shared.client.clone(),
+            unhurried: shared.unhurried.clone(),
             caches: shared.caches.clone(),
             recorder: shared.recorder.named("daemonset-controller"),
             config: shared.config.clone(),

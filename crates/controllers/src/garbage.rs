@@ -156,7 +156,7 @@ impl Loop {
             }
             let mirror: OwnMirror = Arc::new(Mirror::new(&[]));
             self.hook(&group, &kind, &mirror);
-            let api = Api::all_with(self.shared.client.clone(), &served.resource);
+            let api = Api::all_with(self.shared.unhurried.clone(), &served.resource);
             feeds.push(metadata_feed(api, mirror.clone()));
             mirrors.push(mirror);
         }

@@ -252,6 +252,8 @@ pub enum LoopError {
 /// What all loops share.
 pub(crate) struct Shared {
     pub(crate) client: Client,
+    /// The same for watches.
+    pub(crate) unhurried: Client,
     pub(crate) caches: Caches,
     pub(crate) recorder: Recorder,
     pub(crate) config: Config,
@@ -293,7 +295,8 @@ pub async fn run(
 async fn drive(tasks: &mut Tasks, client: Client, which: Loops, config: Config) -> LoopError {
     let (recorder, occurrences) = Recorder::new();
     tasks.spawn("events".to_string(), events::write(client.clone(), occurrences, config.now));
-    let shared = Arc::new(Shared { client, caches: Caches::default(), recorder, config });
+    let unhurried = caches::unhurried(&client);
+    let shared = Arc::new(Shared { client, unhurried, caches: Caches::default(), recorder, config });
     let metrics = shared.config.metrics.clone();
     let Some(election) = shared.config.election.clone() else {
         start(tasks, &shared, &which);
@@ -341,7 +344,7 @@ fn start(tasks: &mut Tasks, shared: &Arc<Shared>, which: &Loops) {
             Loop::BootstrapTokens => tasks.spawn(name, bootstrap_tokens::run(shared)),
         }
     }
-    for (kind, feed) in shared.caches.feeds(&shared.client, &kinds, &shared.config.scope) {
+    for (kind, feed) in shared.caches.feeds(&shared.unhurried, &kinds, &shared.config.scope) {
         tasks.spawn(format!("watch {kind:?}"), feed);
     }
 }

@@ -209,7 +209,7 @@ impl Loop {
                 let counts = quotas.in_namespace(&change.key().namespace);
                 counts.iter().for_each(|quota| queue.add(ObjectKey::of(&quota.metadata)));
             });
-            let api = Api::all_with(self.shared.client.clone(), &served.resource);
+            let api = Api::all_with(self.shared.unhurried.clone(), &served.resource);
             // Nobody receives it only when the loop ends.
             let _ = self.feeds.send(metadata_feed(api, mirror.clone()));
             mirror

@@ -59,7 +59,7 @@ async fn nothing_but_the_lease_is_written_after_the_term() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_asked_is_paced_counted_and_said() {
-    let (client, _) = server(429);
+    let (client, _) = server(500);
     let metrics = Metrics::default();
     let pace = Some(Pace { qps: 1.0, burst: 1 });
     let limits = Limits::new(metrics.clone());
@@ -72,13 +72,35 @@ async fn what_is_asked_is_paced_counted_and_said() {
     assert_eq!(start.elapsed().as_secs(), 2);
     let text = metrics.text();
     for line in [
-        r#"rest_client_requests_total{code="429",method="DELETE",host="h"} 3"#,
+        r#"rest_client_requests_total{code="500",method="DELETE",host="h"} 3"#,
         r#"everynode_limit_waits_total{limit="rate"} 2"#,
-        r#"everynode_limit_waits_total{limit="server"} 3"#,
         r#"rest_client_rate_limiter_duration_seconds_sum{verb="DELETE",host="h"} 2"#,
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_time_is_asked_again_while_the_term_lasts_and_not_for_ever() {
+    // TK-9.
+    let (client, asked) = server(429);
+    let (metrics, term) = (Metrics::default(), Term::default());
+    let limits = Limits::new(metrics.clone());
+    let client = behind(Door { term: Some(term.clone()), limits, ..Door::default() }, client);
+    let asked = || std::mem::take(&mut *asked.lock().unwrap()).len();
+    let delete = || async { pods(&client).delete("a", &Default::default()).await.unwrap_err().to_string() };
+    term.until(Instant::now() + Duration::from_millis(3500));
+    let refused = delete().await;
+    assert!(refused.contains("no longer the leader"), "{refused}");
+    assert_eq!(asked(), 4, "each second once");
+    term.until(Instant::now() + Duration::from_secs(3600));
+    assert!(!delete().await.contains("leader"));
+    assert_eq!(asked(), 11);
+    let text = metrics.text();
+    assert!(text.contains(r#"everynode_limit_waits_total{limit="server"} 14"#), "{text}");
+    let lease = Request::put("/apis/coordination.k8s.io/v1/namespaces/a/leases/a").body(Vec::new()).unwrap();
+    assert!(client.request_text(lease).await.is_err());
+    assert_eq!(asked(), 1, "the holder has a rhythm of its own");
 }
 
 #[test]

@@ -60,12 +60,15 @@ fn say(line: &str) {
 
 /// The cluster's client, and what metrics call the server.
 async fn client(kubeconfig: Option<&Path>) -> Result<(kube::Client, String)> {
-    let config = match kubeconfig {
+    let mut config = match kubeconfig {
         Some(path) => super::kubeconfig(path).await?,
         None => kube::Config::infer()
             .await
             .context("no cluster: name a kubeconfig with --kubeconfig or KUBECONFIG")?,
     };
+    // A create that may have been done must not be repeated by anybody who cannot ask whether it was, and nothing goes out
+    // behind the door: see `controllers::calls`.
+    config.default_retry = false;
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
     Ok((super::as_controllers(config)?, host))
 }

@@ -24,6 +24,13 @@ enum Mishap {
 }
 
 impl Faults {
+    /// The client's cache of a kind is as this list says.
+    pub(super) fn shows(&self, call: &Call, list: &[u8]) {
+        if let Some(revision) = revision(list) {
+            self.hears(&call.client, &call.plural, revision);
+        }
+    }
+
     fn mishap(&self) -> Mishap {
         let mut inner = self.lock();
         if !inner.on {

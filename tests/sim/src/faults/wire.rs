@@ -56,6 +56,7 @@ impl Wire {
         let streams = call.verb == "watch";
         let from_start =
             streams && request.uri().query().is_some_and(|q| q.contains("sendInitialEvents=true"));
+        let whole = call.verb == "list" && is_whole(request.uri());
         self.faults.arrives(call.clone());
         let answer = match self.server.call(request).await {
             Ok(answer) => answer,
@@ -69,8 +70,22 @@ impl Wire {
             What::LostAfter => Err(reset()),
             What::TimeoutAfter => Ok(refusal(504)),
             What::Crash(_) => self.crash().await,
+            _ if whole => self.listed(&call, answer).await,
             _ => Ok(answer.map(|body| body.map_err(BodyError::from).boxed_unsync())),
         }
+    }
+
+    /// Notes what a cache is shown by a list in place of a watch's begin.
+    async fn listed(
+        &self,
+        call: &Call,
+        answer: Response<apiserver::reply::Body>,
+    ) -> Result<Response<AnyBody>, io::Error> {
+        let (parts, body) = answer.into_parts();
+        let bytes = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        self.faults.shows(call, &bytes);
+        let body = Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
+        Ok(Response::from_parts(parts, body))
     }
 
     /// Waits, and longer if the client hangs. What is dead waits for ever.
@@ -90,6 +105,11 @@ impl Wire {
         self.faults.crash(&self.client);
         std::future::pending().await
     }
+}
+
+/// Whether a list is of all that there is, as a cache asks for it.
+fn is_whole(uri: &http::Uri) -> bool {
+    !uri.path().contains("/namespaces/") && !uri.query().is_some_and(|query| query.contains("Selector="))
 }
 
 fn reset() -> io::Error {
