@@ -6,7 +6,9 @@
 mod agent;
 mod cluster;
 mod disk;
+mod door;
 mod etcd;
+mod http;
 mod image;
 mod kubectl;
 mod machine;
@@ -16,10 +18,12 @@ mod recorder;
 mod registry;
 mod server;
 mod wait;
+mod witness;
 
 pub use agent::Agent;
 pub use cluster::{Cluster, binary};
 pub use disk::SmallDisk;
+pub use door::{Calls, Door, Trouble, Watches, Writes};
 pub use etcd::Etcd;
 pub use image::{Image, example_program};
 pub use kubectl::{Kubectl, Running, kubectls, newest_and_oldest};
@@ -30,3 +34,4 @@ pub use recorder::Recorder;
 pub use registry::{Login, Registry};
 pub use server::Server;
 pub use wait::{eventually, eventually_equal};
+pub use witness::Witness;

@@ -19,6 +19,18 @@ impl World {
         self.kubectl.value(&["get", "ds", "-n", namespace, "hello"], "{.status.observedGeneration}").unwrap()
     }
 
+    /// A second daemon on the first node, as a second loop would make it.
+    fn make_anothers_pod(&self) {
+        let uid = self.kubectl.value(&["get", "ds", "hello"], "{.metadata.uid}").unwrap();
+        let owner =
+            format!("{{apiVersion: apps/v1, kind: DaemonSet, name: hello, uid: {uid}, controller: true}}");
+        let pod = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{generateName: hello-, labels: {{app: hello}}, ownerReferences: [{owner}]}},
+             spec: {{nodeName: n1, containers: [{{name: hello, image: everynode.dev/hello:1}}]}}}}"
+        );
+        self.kubectl.ok_with(&["create", "-f", "-"], &pod);
+    }
+
     fn signal(pid: u32, name: &str) {
         let status = Command::new("kill").args([name, &pid.to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()));
@@ -137,4 +149,13 @@ fn metrics_tell_of_work_limits_and_another_controller() {
         &get("/metrics"),
         "everynode_foreign_writes_total{manager=\"kubectl-patch\",what=\"status\"} ",
     );
+    world.make_anothers_pod();
+    eventually("the other one's pod is noticed, and is one too many", LIMIT, || {
+        let about = ["get", "events", "--field-selector", "reason=ForeignController"];
+        let told = world.kubectl.value(&about, "{.items[*].message}")?;
+        ensure!(told.contains("a pod was created by \"kubectl-create\""), "{told}");
+        let left = world.kubectl.value(&["get", "pods", "-l", "app=hello"], "{.items[*].metadata.name}")?;
+        ensure!(left.split_whitespace().count() == NODES as usize, "{left}");
+        Ok(())
+    });
 }

@@ -1,6 +1,8 @@
 //! `everynode controller` beside a control plane without a DaemonSet loop: nothing happens without it, it can be killed at any
 //! time, and of two that are elected one stands by.
 
+mod bad_days;
+mod crowds;
 mod flags;
 mod pod;
 mod takeover;

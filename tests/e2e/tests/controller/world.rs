@@ -1,6 +1,6 @@
 //! A control plane without the DaemonSet loop, simulated nodes, and the example on them.
 
-use e2e::{Kubectl, Part, Server, eventually, eventually_equal, newest_and_oldest};
+use e2e::{Door, Kubectl, Part, Server, eventually, eventually_equal, newest_and_oldest};
 use std::time::Duration;
 
 pub const NODES: u32 = 6;
@@ -22,15 +22,20 @@ pub struct World {
 
 impl World {
     pub fn start() -> Self {
+        Self::with_nodes(NODES)
+    }
+
+    /// The same with so many nodes.
+    pub fn with_nodes(count: u32) -> Self {
         let server = Server::start_with(&["--without-loop", "daemonsets"]).unwrap();
         let (_, path) = newest_and_oldest().unwrap().remove(0);
         let kubectl = server.kubectl(&path);
         server.wait_until_ready(&kubectl);
-        let fleet = ["internal", "fleet", "--first", "1", "--nodes", &NODES.to_string()];
+        let fleet = ["internal", "fleet", "--first", "1", "--nodes", &count.to_string()];
         let nodes = Part::start(&fleet, &server.kubeconfig()).unwrap();
         let world = Self { server, _nodes: nodes, kubectl };
         let ready = r#"{.items[*].status.conditions[?(@.type=="Ready")].status}"#;
-        eventually_equal("the nodes are Ready", LIMIT, ["True"; NODES as usize].join(" "), || {
+        eventually_equal("the nodes are Ready", LIMIT, vec!["True"; count as usize].join(" "), || {
             world.kubectl.value(&["get", "nodes"], ready).unwrap_or_default()
         });
         world
@@ -39,6 +44,12 @@ impl World {
     pub fn controller(&self, flags: &[&str]) -> Part {
         let arguments: Vec<&str> = ["controller"].iter().chain(flags).copied().collect();
         Part::start(&arguments, &self.server.kubeconfig()).unwrap()
+    }
+
+    /// A controller that goes through this door.
+    pub fn controller_through(&self, door: &Door, flags: &[&str]) -> Part {
+        let arguments: Vec<&str> = ["controller"].iter().chain(flags).copied().collect();
+        Part::start(&arguments, &door.kubeconfig()).unwrap()
     }
 
     /// Applies the example, which then takes a second for each node.
