@@ -65,7 +65,7 @@ fn the_loss_of_a_server_or_of_an_etcd_member_interrupts_only_what_was_on_it() {
         assert_eq!(reader.value(&["get", "configmap", &name], "{.data.a}").unwrap(), "b");
     }
 
-    let fleet = ["internal", "fleet", "--first", "1", "--nodes", &NODES.to_string()];
+    let fleet = ["internal", "fleet", "--first", "1", "--nodes", &NODES.to_string(), "--lease", "40"];
     let _nodes = Part::start(&fleet, &second.kubeconfig()).unwrap();
     at_first.ok_with(&["apply", "-f", "-"], HELLO);
     converges(&at_second, "1");

@@ -31,7 +31,7 @@ impl World {
         let (_, path) = newest_and_oldest().unwrap().remove(0);
         let kubectl = server.kubectl(&path);
         server.wait_until_ready(&kubectl);
-        let fleet = ["internal", "fleet", "--first", "1", "--nodes", &count.to_string()];
+        let fleet = ["internal", "fleet", "--first", "1", "--nodes", &count.to_string(), "--lease", "40"];
         let nodes = Part::start(&fleet, &server.kubeconfig()).unwrap();
         let world = Self { server, _nodes: nodes, kubectl };
         let ready = r#"{.items[*].status.conditions[?(@.type=="Ready")].status}"#;
