@@ -8,7 +8,7 @@ use anyhow::ensure;
 use e2e::{Door, Part, Witness, eventually, eventually_equal};
 use std::time::Duration;
 
-/// Many, for a debug build of all nodes on two busy cores. docs/performance.md tells of ten thousand.
+/// Many, for a debug build of all nodes on two busy cores. docs/performance.md tells of more.
 const CROWD: u32 = 300;
 /// Created at once.
 const SETS: u32 = 500;
