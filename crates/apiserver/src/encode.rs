@@ -7,11 +7,15 @@
 pub mod parts;
 
 use crate::custom::{Custom, Sending};
+use crate::ownership::Owners;
 use crate::resources::Kind;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use store::Revision;
+
+/// The revision of what was never stored, as a dry run makes it.
+pub const UNSTORED: Revision = 0;
 
 /// Where all objects lie.
 pub const ROOT: &str = "/registry/";
@@ -65,18 +69,28 @@ pub fn head_length(kind: &Kind) -> usize {
 
 /// The bytes for the store. `resourceVersion` is left out, kind and apiVersion are the kind's own.
 pub fn stored(kind: &Kind, object: &Value) -> Bytes {
+    stored_with(kind, object, &Owners::default())
+}
+
+/// The same of an object whose owners travel beside it.
+pub fn stored_with(kind: &Kind, object: &Value, owners: &Owners) -> Bytes {
     let laid_down = kind.custom().and_then(|custom| custom.laid_down(object));
-    let bytes = written(head(kind), laid_down.as_ref().unwrap_or(object));
+    let bytes = written(head(kind), laid_down.as_ref().unwrap_or(object), owners);
     // Without the room that a growing text has left over: these bytes are held as long as the object, and after.
     Bytes::from(bytes.into_boxed_slice())
 }
 
-fn written(head: String, object: &Value) -> Vec<u8> {
+fn written(head: String, object: &Value, owners: &Owners) -> Vec<u8> {
     let empty = Map::new();
     let fields = object.as_object().unwrap_or(&empty);
     let metadata = fields.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
     let mut out = head.into_bytes();
+    let begin = out.len();
     write_fields(&mut out, metadata.iter().filter(|(name, _)| *name != "resourceVersion"), true);
+    if !owners.text().is_empty() {
+        out.extend_from_slice(if out.len() > begin { b",\"managedFields\":" } else { b"\"managedFields\":" });
+        out.extend_from_slice(owners.text().as_bytes());
+    }
     out.push(b'}');
     let rest = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion" | "metadata"));
     write_fields(&mut out, rest, false);
@@ -107,11 +121,7 @@ pub fn send(out: &mut BytesMut, kind: &Kind, value: &[u8], revision: Revision) {
         Some((_, Sending::OtherHead)) => out.put_slice(head_of(kind, kind.version).as_bytes()),
         Some((custom, Sending::Converted)) => return send_converted(out, kind, custom, value, revision),
     }
-    put_revision(out, revision);
-    if rest.first() != Some(&b'}') {
-        out.put_u8(b',');
-    }
-    out.put_slice(rest);
+    put_metadata(out, rest, revision);
 }
 
 /// A version that has other fields: the one case in which an object is decoded to be sent.
@@ -119,36 +129,38 @@ fn send_converted(out: &mut BytesMut, kind: &Kind, custom: &Custom, value: &[u8]
     let mut object: Value = serde_json::from_slice(value).unwrap_or_default();
     custom.open(&mut object);
     let head = head_of(kind, kind.version);
-    let bytes = written(head.clone(), &object);
+    let bytes = written(head.clone(), &object, &Owners::default());
     let rest = bytes.get(head.len()..).unwrap_or_default();
     out.put_slice(head.as_bytes());
-    put_revision(out, revision);
-    if rest.first() != Some(&b'}') {
-        out.put_u8(b',');
-    }
-    out.put_slice(rest);
+    put_metadata(out, rest, revision);
 }
 
-fn put_revision(out: &mut BytesMut, revision: Revision) {
-    out.put_slice(b"\"resourceVersion\":\"");
-    out.put_slice(revision.to_string().as_bytes());
-    out.put_u8(b'"');
+/// Appends what follows the brace of the metadata, behind the revision; one that is not stored has none ([`UNSTORED`]).
+fn put_metadata(out: &mut BytesMut, rest: &[u8], revision: Revision) {
+    if revision != UNSTORED {
+        out.put_slice(b"\"resourceVersion\":\"");
+        out.put_slice(revision.to_string().as_bytes());
+        out.put_slice(if rest.first() == Some(&b'}') { b"\"" } else { b"\"," });
+    }
+    out.put_slice(rest);
 }
 
 /// Appends the object's `PartialObjectMetadata`. Metadata is cut out as text, not built anew; what follows it is not read.
 pub fn send_metadata(out: &mut BytesMut, kind: &Kind, value: &[u8], revision: Revision) {
     out.put_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{");
-    put_revision(out, revision);
     // The head ends with the brace that begins the metadata.
     let from_metadata = value.get(head_length(kind) - 1..).unwrap_or_default();
     let mut metadata = serde_json::Deserializer::from_slice(from_metadata).into_iter::<&RawValue>();
     let metadata = metadata.next().and_then(Result::ok).map_or("{}", RawValue::get);
-    let rest = metadata.strip_prefix('{').unwrap_or("}");
-    if !rest.starts_with('}') {
-        out.put_u8(b',');
-    }
-    out.put_slice(rest.as_bytes());
+    put_metadata(out, metadata.strip_prefix('{').unwrap_or("}").as_bytes(), revision);
     out.put_u8(b'}');
+}
+
+/// A stored object as a value, with its revision, and apart from it its owners.
+pub fn apart(stored: &[u8], revision: Revision) -> serde_json::Result<(Value, Owners)> {
+    let (mut object, owners) = parts::apart(stored)?;
+    set_revision(&mut object, revision);
+    Ok((object, owners.map(|text| Owners::of_text(text.get())).unwrap_or_default()))
 }
 
 /// A stored object as a value, with its revision.
@@ -204,6 +216,30 @@ mod tests {
         for kind in crate::resources::KINDS {
             assert_eq!(head_length(kind), head(kind).len(), "{}", kind.kind);
         }
+    }
+
+    #[test]
+    fn owners_travel_beside_the_object() {
+        let kind = find("", "v1", "configmaps").unwrap();
+        let owners = Owners::of_text(r#"[{"manager":"m"}]"#);
+        for object in [json!({"metadata": {"name": "x"}, "data": {"a": "b"}}), json!({"metadata": {}})] {
+            let bytes = stored_with(kind, &object, &owners);
+            let (read, apart) = apart(&bytes, 7).unwrap();
+            let mut expected = object.clone();
+            (expected["kind"], expected["apiVersion"]) = ("ConfigMap".into(), "v1".into());
+            expected["metadata"]["resourceVersion"] = "7".into();
+            assert_eq!((read, &apart), (expected, &owners));
+            assert_eq!(value(&bytes, 7).unwrap()["metadata"]["managedFields"], json!([{"manager": "m"}]));
+        }
+    }
+
+    #[test]
+    fn what_was_never_stored_leaves_without_a_revision() {
+        let kind = find("", "v1", "configmaps").unwrap();
+        let object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "x"}});
+        let mut out = BytesMut::new();
+        send(&mut out, kind, &stored(kind, &object), UNSTORED);
+        assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), object);
     }
 
     #[test]

@@ -58,8 +58,10 @@ pub use authn::{TokenUser, User};
 pub use handle::UserService;
 pub use serve::{Bounds, ServeError, serve, serve_within};
 
+use bytes::Bytes;
 use cache::{Cache, CacheError};
 use error::ApiError;
+use ownership::Owners;
 use resources::Kind;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -153,6 +155,17 @@ pub(crate) struct Inner {
     usage: usage::Known,
 }
 
+/// An object as it lies in the store.
+pub(crate) struct Known {
+    /// With its revision, without its owners.
+    object: Value,
+    /// Whose its fields are.
+    owners: Owners,
+    /// Both, as they are sent.
+    bytes: Bytes,
+    revision: Revision,
+}
+
 impl ApiServer {
     /// Reads all objects, starts the cache, and writes what every cluster has (7.8).
     pub async fn open(store: Arc<dyn Store>, config: Config) -> Result<Self, OpenError> {
@@ -228,23 +241,31 @@ impl Inner {
         (self.config.sources.now)()
     }
 
-    /// The newest state of an object, from the store itself.
+    /// The newest state of an object, from the store itself, without whose its fields are.
     async fn read(
         &self,
         kind: &Kind,
         namespace: &str,
         name: &str,
     ) -> Result<Option<(Value, Revision)>, ApiError> {
+        let known = self.read_whole(kind, namespace, name).await?;
+        Ok(known.map(|known| (known.object, known.revision)))
+    }
+
+    /// The same, to be written again.
+    async fn read_whole(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Known>, ApiError> {
         let key = encode::key(kind, namespace, name);
         let Some(entry) = self.store.get(&key).await.map_err(|e| self.store_error(e))? else {
             return Ok(None);
         };
-        match encode::value(&entry.value, entry.revision) {
-            Ok(mut object) => {
-                if let Some(custom) = kind.custom() {
-                    custom.open(&mut object);
+        let (mut bytes, revision) = (entry.value, entry.revision);
+        match encode::apart(&bytes, revision) {
+            Ok((mut object, owners)) => {
+                // As the cache has it: what was of another version is stored anew.
+                if kind.custom().is_some_and(|custom| custom.open(&mut object)) {
+                    bytes = encode::stored_with(kind, &object, &owners);
                 }
-                Ok(Some((object, entry.revision)))
+                Ok(Some(Known { object, owners, bytes, revision }))
             }
             Err(error) => Err(self.broken(format!("stored object {key}"), &error)),
         }

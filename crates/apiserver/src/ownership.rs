@@ -10,6 +10,7 @@ mod difference;
 mod fields;
 mod managers;
 mod merge;
+mod owners;
 mod shape;
 
 use crate::decode;
@@ -19,6 +20,7 @@ use crate::schema::schema;
 use difference::{Difference, difference, whole};
 use fields::Fields;
 pub use managers::{Manager, Managers, Operation};
+pub use owners::Owners;
 use serde_json::{Value, json};
 use shape::{Form, Nameless};
 
@@ -70,30 +72,33 @@ impl Writer<'_> {
     }
 }
 
-/// Writes the managers of a new object: its creator owns everything.
-pub fn created(kind: &Kind, object: &mut Value, writer: &Writer<'_>) {
-    write_managers(object, None);
+/// The owners of a new object: its creator owns everything.
+pub fn created(kind: &Kind, object: &Value, writer: &Writer<'_>) -> Owners {
     let difference = changes(kind, &json!({}), object);
     let mut managers = Managers::default();
     managers.set(&writer.manager(kind, Operation::Update), difference.set, writer.now);
-    write_managers(object, Some(&managers));
+    Owners::of(&managers)
 }
 
-/// Writes the managers of an object that has been changed by anything but apply. `new` may bring managers of its own;
-/// an empty list, as a client sends that does not know them, changes nothing.
-pub fn updated(kind: &Kind, old: &Value, new: &mut Value, writer: &Writer<'_>) {
-    let given = &new["metadata"]["managedFields"];
-    let base = match managers::is_reset(given) && writer.subresource.is_empty() {
-        true => None,
-        false => Managers::read(given).or_else(|| Managers::read(&old["metadata"]["managedFields"])),
-    };
-    write_managers(new, None);
-    if let Some(mut managers) = base {
-        let difference = changes(kind, old, new);
-        take_over(&mut managers, &writer.manager(kind, Operation::Update), &difference, writer.now);
-        managers.cap();
-        write_managers(new, Some(&managers));
+/// The owners of an object that has been changed by anything but apply. `given` are those that the client has sent along;
+/// an empty list, as one sends that does not know them, changes nothing.
+pub fn updated(
+    kind: &Kind,
+    (old, known): (&Value, &Owners),
+    (new, given): (&Value, &Value),
+    writer: &Writer<'_>,
+) -> Owners {
+    if managers::is_reset(given) && writer.subresource.is_empty() {
+        return Owners::default();
     }
+    let (difference, given) = (changes(kind, old, new), Managers::read(given));
+    if given.is_none() && difference.is_empty() {
+        return known.clone();
+    }
+    let Some(mut managers) = given.or_else(|| known.managers()) else { return Owners::default() };
+    take_over(&mut managers, &writer.manager(kind, Operation::Update), &difference, writer.now);
+    managers.cap();
+    Owners::of(&managers)
 }
 
 /// An updater owns what it has changed, and nobody owns what is gone.
@@ -103,7 +108,7 @@ fn take_over(managers: &mut Managers, manager: &Manager, difference: &Difference
     }
     managers.take_from_others(manager, &difference.set);
     managers.take_from_others(manager, &difference.removed);
-    let mut owned = managers.of(manager).map(|owned| owned.fields.clone()).unwrap_or_default();
+    let mut owned = managers.take(manager).map(|owned| owned.fields).unwrap_or_default();
     owned.union(&difference.set);
     owned.subtract(&difference.removed);
     managers.set(manager, owned, now);
@@ -264,11 +269,9 @@ fn changes(kind: &Kind, old: &Value, new: &Value) -> Difference {
     found
 }
 
-/// Writes the managers into an object, or takes them out.
-pub fn write_managers(object: &mut Value, managers: Option<&Managers>) {
-    let entries = managers.map_or(Value::Null, Managers::to_json);
-    let none = entries.as_array().is_none_or(Vec::is_empty);
-    crate::verbs::metadata::set(object, "managedFields", if none { Value::Null } else { entries });
+/// Writes the managers into an object.
+pub fn write_managers(object: &mut Value, managers: &Managers) {
+    crate::verbs::metadata::set(object, "managedFields", managers.to_json());
 }
 
 fn form(kind: &Kind) -> Form<'_> {

@@ -94,7 +94,15 @@ pub fn with_warnings(mut reply: Reply, warnings: &[String]) -> Reply {
     reply
 }
 
-/// One object that is a value already: the answer to a write.
+/// One object as it lies in the store: the answer to a write.
+pub fn stored(code: u16, kind: &Kind, (bytes, revision): (&[u8], Revision), form: Form) -> Reply {
+    let mut out = BytesMut::with_capacity(bytes.len() + 64);
+    append(&mut out, kind, (bytes, revision), form, true);
+    out.put_u8(b'\n');
+    json_bytes(code, out)
+}
+
+/// One object that is stored nowhere: the answer to a question.
 pub fn object(code: u16, kind: &Kind, object: &Value, form: Form) -> Reply {
     match form {
         Form::Object => json_value(code, object),
@@ -111,10 +119,7 @@ pub fn object(code: u16, kind: &Kind, object: &Value, form: Form) -> Reply {
 
 /// One object from the cache.
 pub fn item(kind: &Kind, item: &Item, form: Form) -> Reply {
-    let mut out = BytesMut::with_capacity(item.value.len() + 64);
-    append(&mut out, kind, item, item.revision, form, true);
-    out.put_u8(b'\n');
-    json_bytes(200, out)
+    stored(200, kind, (&item.value, item.revision), form)
 }
 
 /// What a list's metadata says.
@@ -178,7 +183,7 @@ fn append_item(out: &mut BytesMut, kind: &Kind, item: &Item, form: Form) {
     match form {
         Form::Object => encode::send(out, kind, &item.value, item.revision),
         Form::Metadata => encode::send_metadata(out, kind, &item.value, item.revision),
-        Form::Table(include) => append_row(out, kind, item, item.revision, include),
+        Form::Table(include) => append_row(out, kind, (&item.value, item.revision), include),
     }
 }
 
@@ -188,15 +193,22 @@ fn list_kind(kind: &Kind) -> String {
 }
 
 /// Appends one object in a form. `columns` is about Tables: only the first of a watch has them (3.9.8).
-pub fn append(out: &mut BytesMut, kind: &Kind, item: &Item, revision: Revision, form: Form, columns: bool) {
+pub fn append(
+    out: &mut BytesMut,
+    kind: &Kind,
+    (bytes, revision): (&[u8], Revision),
+    form: Form,
+    columns: bool,
+) {
     match form {
-        Form::Object => encode::send(out, kind, &item.value, revision),
-        Form::Metadata => encode::send_metadata(out, kind, &item.value, revision),
+        Form::Object => encode::send(out, kind, bytes, revision),
+        Form::Metadata => encode::send_metadata(out, kind, bytes, revision),
         Form::Table(include) => {
             let definitions = if columns { definitions(kind) } else { Value::Null };
-            let metadata = json!({"resourceVersion": revision.to_string()});
+            let revision_text = (revision != encode::UNSTORED).then(|| revision.to_string());
+            let metadata = json!({ "resourceVersion": revision_text });
             out.put_slice(table_head(&metadata, &definitions).as_bytes());
-            append_row(out, kind, item, revision, include);
+            append_row(out, kind, (bytes, revision), include);
             out.put_slice(b"]}");
         }
     }
@@ -234,12 +246,12 @@ fn definitions(kind: &Kind) -> Value {
 }
 
 /// The row of an object from the cache. Of the object only what its cells show is decoded; what it carries is copied.
-fn append_row(out: &mut BytesMut, kind: &Kind, item: &Item, revision: Revision, include: Include) {
+fn append_row(out: &mut BytesMut, kind: &Kind, (bytes, revision): (&[u8], Revision), include: Include) {
     let object = match kind.custom() {
-        None => encode::parts::read(&item.value, kind.rules.shown()).unwrap_or_default(),
+        None => encode::parts::read(bytes, kind.rules.shown()).unwrap_or_default(),
         // Its columns may show any field.
         Some(custom) => {
-            let mut object = item.object().unwrap_or_default();
+            let mut object = encode::value(bytes, revision).unwrap_or_default();
             custom.open(&mut object);
             object
         }
@@ -247,8 +259,8 @@ fn append_row(out: &mut BytesMut, kind: &Kind, item: &Item, revision: Revision, 
     begin_row(out, kind, &object);
     match include {
         Include::None => out.put_slice(b"null"),
-        Include::Metadata => encode::send_metadata(out, kind, &item.value, revision),
-        Include::Object => encode::send(out, kind, &item.value, revision),
+        Include::Metadata => encode::send_metadata(out, kind, bytes, revision),
+        Include::Object => encode::send(out, kind, bytes, revision),
     }
     out.put_u8(b'}');
 }

@@ -158,6 +158,8 @@ pub enum Granularity {
 pub struct Field {
     /// JSON name.
     pub name: &'static str,
+    /// The name as a step in `fieldsV1`: `f:image`.
+    pub step: Box<str>,
     /// Its type.
     pub shape: Shape,
     /// Go leaves the zero value out when it writes JSON.

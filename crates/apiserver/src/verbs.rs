@@ -31,6 +31,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
+use store::Revision;
 use update::Part;
 
 /// How often a write is tried again when somebody else wrote in between (4.1.3).
@@ -157,8 +158,12 @@ impl Call<'_> {
 
 /// What a write has made.
 pub struct Written {
-    /// The object with its revision.
+    /// The object with its revision, without its owners.
     pub object: Value,
+    /// All of it, as it lies in the store.
+    pub bytes: Bytes,
+    /// The write that has made it; [`crate::encode::UNSTORED`], if none has.
+    pub revision: Revision,
     /// 200 or 201.
     pub code: u16,
     /// Texts for `Warning` headers.
@@ -166,9 +171,9 @@ pub struct Written {
 }
 
 impl Written {
-    /// The answer to the writer.
+    /// The answer to the writer: encoded once, for the store and for them.
     pub fn reply(self, call: &Call<'_>) -> Result<Reply, ApiError> {
-        let reply = reply::object(self.code, call.kind, &self.object, call.form()?);
+        let reply = reply::stored(self.code, call.kind, (&self.bytes, self.revision), call.form()?);
         Ok(reply::with_warnings(reply, &self.warnings))
     }
 }

@@ -255,7 +255,7 @@ impl Stream {
             Change::Deleted => b"DELETED",
         });
         out.put_slice(b"\",\"object\":");
-        reply::append(&mut out, &self.kind, item, revision, self.form, self.columns);
+        reply::append(&mut out, &self.kind, (&item.value, revision), self.form, self.columns);
         out.put_slice(b"}\n");
         out.freeze()
     }

@@ -13,6 +13,7 @@ pub mod name;
 pub mod node;
 pub mod node_affinity;
 pub mod owner;
+pub mod parts;
 pub mod pod;
 pub mod quantity;
 pub mod quota;

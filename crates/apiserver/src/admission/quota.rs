@@ -45,9 +45,15 @@ pub async fn charge(
     for _ in 0..TRIES {
         let mut charges = Vec::new();
         for name in &names {
-            let Some((stored, revision)) = server.read(&KIND, namespace, name).await? else { continue };
-            if let Some(charged) = demand.charged(&stored).map_err(|why| demand.refused(kind, object, why))? {
-                charges.push((name.clone(), charged, revision));
+            let Some(known) = server.read_whole(&KIND, namespace, name).await? else { continue };
+            if let Some(charged) =
+                demand.charged(&known.object).map_err(|why| demand.refused(kind, object, why))?
+            {
+                charges.push((
+                    name.clone(),
+                    encode::stored_with(&KIND, &charged, &known.owners),
+                    known.revision,
+                ));
             }
         }
         if dry_run {
@@ -56,7 +62,7 @@ pub async fn charge(
         names.clear();
         for (name, charged, revision) in charges {
             let key = encode::key(&KIND, namespace, &name);
-            match server.store.update(&key, encode::stored(&KIND, &charged), revision).await {
+            match server.store.update(&key, charged, revision).await {
                 Ok(_) | Err(store::Error::Missing { .. }) => {}
                 Err(store::Error::Conflict { .. }) => names.push(name),
                 Err(error) => return Err(server.store_error(error)),

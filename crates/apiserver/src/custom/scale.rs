@@ -12,7 +12,7 @@ use crate::reply::{self, Reply};
 use crate::request::Verb;
 use crate::schema::Gvk;
 use crate::verbs::update::{Part, Record, Write, rewrite};
-use crate::verbs::{Call, WRITE_TRIES, metadata};
+use crate::verbs::{Call, metadata};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -142,8 +142,7 @@ async fn write(
     change: impl Fn(&Value) -> Result<(Value, Vec<String>), ApiError>,
 ) -> Result<Reply, ApiError> {
     let record = Record::Updated(&options.field_manager);
-    let (part, dry_run) = (Part::Main, options.dry_run);
-    let write = Write { part, record, expected: None, warnings, dry_run, tries: WRITE_TRIES };
+    let write = Write { warnings, ..Write::of(Part::Main, record, options.dry_run) };
     let written = rewrite(call, write, |live| {
         let (wanted, warnings) = change(&scale(paths, live))?;
         let mut object = live.clone();

@@ -4,9 +4,9 @@
 //! applies. Pure. A list whose items cannot be told apart (a stored object may hold such) counts as one field.
 //! Kubernetes: `structured-merge-diff/typed` (compare, tofieldset).
 
-use super::fields::Fields;
-use super::shape::{Form, Nameless, parts};
-use serde_json::Value;
+use super::fields::{Fields, Step};
+use super::shape::{Form, Member, Members, Nameless, parts};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// What differs between two objects.
@@ -38,6 +38,35 @@ fn present(value: Option<&Value>) -> Option<&Value> {
 }
 
 fn compare(form: Form, old: Option<&Value>, new: Option<&Value>, found: &mut Difference) {
+    match form.members() {
+        Some(members) => compare_members(members, old, new, found),
+        None => compare_items(form, old, new, found),
+    }
+}
+
+/// Fields of structs, and keys of maps: a step is made only for what differs.
+fn compare_members(members: Members, old: Option<&Value>, new: Option<&Value>, found: &mut Difference) {
+    let (before, after) = (filled(old), filled(new));
+    if before.is_none() && after.is_none() {
+        return compare_whole(old, new, found);
+    }
+    for (name, value) in after.into_iter().flatten() {
+        let earlier = before.and_then(|before| before.get(name));
+        descend(members.named(name), || members.step(name), earlier, Some(value), found);
+    }
+    let is_gone = |name: &String| after.is_none_or(|after| !after.contains_key(name));
+    for (name, value) in before.into_iter().flatten().filter(|(name, _)| is_gone(name)) {
+        descend(members.named(name), || members.step(name), Some(value), None, found);
+    }
+    note_whole(old, new, found);
+}
+
+fn filled(value: Option<&Value>) -> Option<&Map<String, Value>> {
+    value.and_then(Value::as_object).filter(|map| !map.is_empty())
+}
+
+/// Items of lists, by what names them.
+fn compare_items(form: Form, old: Option<&Value>, new: Option<&Value>, found: &mut Difference) {
     let (Ok(before), Ok(after)) = (parts_of(form, old), parts_of(form, new)) else {
         return compare_whole(old, new, found);
     };
@@ -45,33 +74,43 @@ fn compare(form: Form, old: Option<&Value>, new: Option<&Value>, found: &mut Dif
         return compare_whole(old, new, found);
     }
     let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let member = |step: &Step| Member { form: form.part(step), always_there: false };
     for (step, value) in &after {
         let earlier = before.get(step).copied();
-        descend(form, step, earlier, Some(value), found);
+        descend(member(step), || step.clone(), earlier, Some(value), found);
     }
     for (step, value) in before.iter().filter(|(step, _)| !after.contains_key(*step)) {
-        descend(form, step, Some(value), None, found);
+        descend(member(step), || step.clone(), Some(value), None, found);
     }
+    note_whole(old, new, found);
+}
+
+/// A value that comes or goes is a field itself, beside what it holds.
+fn note_whole(old: Option<&Value>, new: Option<&Value>, found: &mut Difference) {
     found.set.owned |= old.is_none() && new.is_some();
     found.removed.owned |= new.is_none() && old.is_some();
 }
 
-fn descend(form: Form, step: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Difference) {
+fn descend(
+    member: Member,
+    step: impl Fn() -> Step,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    found: &mut Difference,
+) {
     let (old, new) = (present(old), present(new));
-    if old.is_none() && new.is_none() {
+    // Most of an object is as it was before the write; nothing of that needs a name.
+    if old == new {
         return;
     }
     let mut inner = Difference::default();
-    compare(form.part(step), old, new, &mut inner);
+    compare(member.form, old, new, &mut inner);
     // What Go always writes is no news by itself, only what it holds.
-    if form.always_there(step) && !inner.set.below.is_empty() {
-        inner.set.owned = false;
+    for fields in [&mut inner.set, &mut inner.removed] {
+        fields.owned &= !member.always_there || fields.below.is_empty();
     }
-    if form.always_there(step) && !inner.removed.below.is_empty() {
-        inner.removed.owned = false;
-    }
-    found.set.put(step.to_string(), inner.set);
-    found.removed.put(step.to_string(), inner.removed);
+    found.set.put(&step, inner.set);
+    found.removed.put(step, inner.removed);
 }
 
 fn compare_whole(old: Option<&Value>, new: Option<&Value>, found: &mut Difference) {
@@ -85,7 +124,7 @@ fn compare_whole(old: Option<&Value>, new: Option<&Value>, found: &mut Differenc
 fn parts_of<'v>(
     form: Form<'_>,
     value: Option<&'v Value>,
-) -> Result<Option<BTreeMap<String, &'v Value>>, Nameless> {
+) -> Result<Option<BTreeMap<Step, &'v Value>>, Nameless> {
     let Some(value) = value else { return Ok(None) };
     Ok(parts(form, value)?.map(|parts| parts.into_iter().collect()))
 }
@@ -112,7 +151,7 @@ pub fn whole(form: Form, value: &Value) -> Result<Fields, Ambiguous> {
         })?;
         // An item, and a key of a map, is somebody's by itself; a field of a struct only by what it holds.
         part.owned |= !matches!(form, Form::Struct(_) | Form::Object(_));
-        fields.put(step, part);
+        fields.put(|| step, part);
     }
     Ok(fields)
 }
@@ -146,14 +185,14 @@ mod tests {
                     "f:resources": {}}},
                 "f:securityContext": {}, "f:restartPolicy": {}}},
             "f:updateStrategy": {"f:type": {}, "f:rollingUpdate": {".": {}, "f:maxSurge": {}}}}});
-        assert_eq!(set.to_json(), expected);
+        assert_eq!(json!(set), expected);
     }
 
     #[test]
     fn only_what_changed_is_touched() {
         let check = |old: Value, new: Value, set: Value, removed: Value| {
             let found = difference(daemon_set(), Some(&old), Some(&new));
-            assert_eq!((found.set.to_json(), found.removed.to_json()), (set, removed), "{old} {new}");
+            assert_eq!((json!(found.set), json!(found.removed)), (set, removed), "{old} {new}");
         };
         let labels = |labels: Value| json!({"metadata": {"labels": labels}});
         let owned = |labels: Value| json!({"f:metadata": {"f:labels": labels}});
@@ -186,7 +225,7 @@ mod tests {
         let expected = json!({"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {"f:template": {"f:spec": {
             "f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:name": {}, "f:image": {}}},
             "f:hostNetwork": {}, "f:securityContext": {}}}}});
-        assert_eq!(whole(daemon_set(), &object).unwrap().to_json(), expected);
+        assert_eq!(json!(whole(daemon_set(), &object).unwrap()), expected);
     }
 
     #[test]

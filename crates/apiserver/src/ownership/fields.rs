@@ -5,8 +5,13 @@
 //! reads as `.`. Invariants: a node without fields below it is owned; JSON inside a step has sorted keys and no blanks.
 //! Kubernetes: `structured-merge-diff/fieldpath`.
 
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+use serde::ser::{SerializeMap as _, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Deepest nesting that is read. Objects of the API end long before.
 const DEPTH_MAX: usize = 64;
@@ -14,18 +19,21 @@ const DEPTH_MAX: usize = 64;
 /// Bytes of paths after which no more are made: one long key may be in those of a hundred thousand fields.
 const PATHS_BYTES: usize = 256 * 1024;
 
+/// One step of a path. That of a struct's field stands in the schema and is borrowed from there.
+pub type Step = Cow<'static, str>;
+
 /// One field, and the set below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     /// The field itself is a member.
     pub owned: bool,
     /// What is below it.
-    pub below: BTreeMap<String, Fields>,
+    pub below: BTreeMap<Step, Fields>,
 }
 
-/// The step to a field of a struct or a key of a map.
-pub fn field(name: &str) -> String {
-    format!("f:{name}")
+/// The step to a key of a map.
+pub fn field(name: &str) -> Step {
+    format!("f:{name}").into()
 }
 
 /// The name in a step that [`field`] has made.
@@ -45,9 +53,9 @@ impl Fields {
     }
 
     /// Puts the field under a step, unless it is empty.
-    pub fn put(&mut self, step: String, fields: Fields) {
+    pub fn put(&mut self, step: impl FnOnce() -> Step, fields: Fields) {
         if !fields.is_empty() {
-            self.below.insert(step, fields);
+            self.below.insert(step(), fields);
         }
     }
 
@@ -96,7 +104,7 @@ impl Fields {
         let mut common = Fields { owned: self.owned && other.owned, below: BTreeMap::new() };
         for (step, ours) in &self.below {
             if let Some(theirs) = other.below.get(step) {
-                common.put(step.clone(), ours.common(theirs));
+                common.put(|| step.clone(), ours.common(theirs));
             }
         }
         common
@@ -123,16 +131,6 @@ impl Fields {
         }
     }
 
-    /// As `fieldsV1` has it.
-    pub fn to_json(&self) -> Value {
-        let mut map = Map::new();
-        if self.owned && !self.below.is_empty() {
-            map.insert(".".to_string(), Value::Object(Map::new()));
-        }
-        map.extend(self.below.iter().map(|(step, fields)| (step.clone(), fields.to_json())));
-        Value::Object(map)
-    }
-
     /// Reads `fieldsV1`; none for what is no field set. An empty one at the top has no members.
     pub fn from_json(value: &Value) -> Option<Self> {
         let mut fields = read(value, DEPTH_MAX)?;
@@ -147,18 +145,74 @@ fn read(value: &Value, depth: usize) -> Option<Fields> {
     let map = value.as_object().filter(|_| depth > 0)?;
     let mut fields = Fields { owned: map.is_empty() || map.contains_key("."), below: BTreeMap::new() };
     for (step, value) in map.iter().filter(|(step, _)| *step != ".") {
-        fields.put(canonical(step)?, read(value, depth - 1)?);
+        let step = canonical(step)?;
+        fields.put(|| step, read(value, depth - 1)?);
     }
     Some(fields)
 }
 
+/// As `fieldsV1` has it.
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let dot = self.owned && !self.below.is_empty();
+        let mut map = to.serialize_map(Some(self.below.len() + usize::from(dot)))?;
+        if dot {
+            map.serialize_entry(".", &Fields::leaf())?;
+        }
+        self.below.iter().try_for_each(|(step, fields)| map.serialize_entry(step, fields))?;
+        map.end()
+    }
+}
+
+/// Reads what [`Serialize`] has written: its steps are canonical.
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Written { depth: DEPTH_MAX }.deserialize(from)
+    }
+}
+
+/// A written field at this many levels above the deepest.
+struct Written {
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Written {
+    type Value = Fields;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Fields, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Written {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a set of fields")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        let depth = self.depth.checked_sub(1).ok_or_else(|| A::Error::custom("nested too deeply"))?;
+        let mut fields = Fields::default();
+        while let Some(step) = map.next_key::<String>()? {
+            let below = map.next_value_seed(Written { depth })?;
+            match step.as_str() {
+                "." => fields.owned = true,
+                _ => drop(fields.below.insert(step.into(), below)),
+            }
+        }
+        fields.owned |= fields.below.is_empty();
+        Ok(fields)
+    }
+}
+
 /// The step as we write it.
-fn canonical(step: &str) -> Option<String> {
+fn canonical(step: &str) -> Option<Step> {
     match step.split_at_checked(2)? {
-        ("f:", _) | ("i:", _) => Some(step.to_string()),
+        ("f:", _) | ("i:", _) => Some(step.to_string().into()),
         (kind @ ("k:" | "v:"), json) => {
             let value: Value = serde_json::from_str(json).ok()?;
-            Some(format!("{kind}{value}"))
+            Some(format!("{kind}{value}").into())
         }
         _ => None,
     }
@@ -185,7 +239,10 @@ mod tests {
     use serde_json::json;
 
     fn fields(value: Value) -> Fields {
-        Fields::from_json(&value).unwrap()
+        let read = Fields::from_json(&value).unwrap();
+        let written: Fields = serde_json::from_str(&json!(read).to_string()).unwrap();
+        assert_eq!(written, if read.is_empty() { Fields::leaf() } else { read.clone() });
+        read
     }
 
     #[test]
@@ -195,14 +252,14 @@ mod tests {
             json!({"f:metadata": {"f:finalizers": {"v:\"a/b\"": {}}}}),
             json!({}),
         ] {
-            assert_eq!(fields(value.clone()).to_json(), value);
+            assert_eq!(json!(fields(value.clone())), value);
         }
     }
 
     #[test]
     fn keys_are_brought_into_order_and_rubbish_is_refused() {
         let read = fields(json!({"k:{\"protocol\": \"TCP\", \"containerPort\": 80}": {}}));
-        assert_eq!(read.to_json(), json!({"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {}}));
+        assert_eq!(json!(read), json!({"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {}}));
         for value in [json!([]), json!({"x": {}}), json!({"k:{": {}}), json!({"f:a": 1})] {
             assert_eq!(Fields::from_json(&value), None, "{value}");
         }
@@ -213,15 +270,15 @@ mod tests {
         let (a, b) =
             (json!({"f:a": {}, "f:b": {".": {}, "f:c": {}}}), json!({"f:b": {"f:c": {}, "f:d": {}}}));
         let (a, b) = (fields(a), fields(b));
-        assert_eq!(a.common(&b).to_json(), json!({"f:b": {"f:c": {}}}));
+        assert_eq!(json!(a.common(&b)), json!({"f:b": {"f:c": {}}}));
         let mut union = a.clone();
         union.union(&b);
-        assert_eq!(union.to_json(), json!({"f:a": {}, "f:b": {".": {}, "f:c": {}, "f:d": {}}}));
+        assert_eq!(json!(union), json!({"f:a": {}, "f:b": {".": {}, "f:c": {}, "f:d": {}}}));
         let mut rest = a.clone();
         rest.subtract(&b);
-        assert_eq!(rest.to_json(), json!({"f:a": {}, "f:b": {}}));
+        assert_eq!(json!(rest), json!({"f:a": {}, "f:b": {}}));
         rest.cut(&["f:b"]);
-        assert_eq!(rest.to_json(), json!({"f:a": {}}));
+        assert_eq!(json!(rest), json!({"f:a": {}}));
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! apart. Pure: the time comes in. Kubernetes: `apimachinery/pkg/util/managedfields` (wire 4.5.3, 4.5.8, 4.5.9).
 
 use super::fields::Fields;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// So many updaters have entries of their own; the oldest become one (wire 4.5.8).
@@ -14,21 +16,12 @@ const UPDATERS_MAX: usize = 10;
 const ANCIENT: &str = "ancient-changes";
 
 /// How a manager writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub enum Operation {
     /// Server-side apply.
     Apply,
     /// Everything else.
     Update,
-}
-
-impl Operation {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Apply => "Apply",
-            Self::Update => "Update",
-        }
-    }
 }
 
 /// Who writes.
@@ -77,18 +70,47 @@ impl Managers {
         (!managers.0.is_empty()).then_some(managers)
     }
 
-    /// As the API writes them: appliers first, then by time and name.
+    /// Reads the text of a stored object's `managedFields`: written by [`Managers::to_text`].
+    pub fn of_text(text: &str) -> Option<Self> {
+        let entries: Vec<Entry<'_>> = serde_json::from_str(text).ok()?;
+        let managers: BTreeMap<_, _> = entries.into_iter().filter_map(Entry::into_owned).collect();
+        (!managers.is_empty()).then_some(Self(managers))
+    }
+
+    /// As the API writes them: appliers first, then by time and name. Empty, if there are none.
+    pub fn to_text(&self) -> String {
+        match self.0.is_empty() {
+            true => String::new(),
+            // Strings and maps of strings can always be written.
+            false => serde_json::to_string(&self.entries()).unwrap_or_default(),
+        }
+    }
+
+    /// The same as a value; null, if there are none.
     pub fn to_json(&self) -> Value {
+        match self.0.is_empty() {
+            true => Value::Null,
+            false => serde_json::to_value(self.entries()).unwrap_or_default(),
+        }
+    }
+
+    fn entries(&self) -> Vec<Entry<'_>> {
         let mut entries: Vec<(&Manager, &Owned)> = self.0.iter().collect();
         entries.sort_by(|(a, ours), (b, theirs)| {
             (a.operation, &ours.time, &a.name, *a).cmp(&(b.operation, &theirs.time, &b.name, *b))
         });
-        entries.into_iter().map(|(manager, owned)| entry(manager, owned)).collect()
+        entries.into_iter().map(|(manager, owned)| Entry::of(manager, owned)).collect()
     }
 
     /// What a manager owns.
     pub fn of(&self, manager: &Manager) -> Option<&Owned> {
         self.0.iter().find(|(other, _)| manager.is(other)).map(|(_, owned)| owned)
+    }
+
+    /// Takes a manager's entry out.
+    pub fn take(&mut self, manager: &Manager) -> Option<Owned> {
+        let known = self.0.keys().find(|other| manager.is(other))?.clone();
+        self.0.remove(&known)
     }
 
     /// Gives a manager exactly these fields; with none its entry goes.
@@ -176,26 +198,52 @@ fn read_entry(entry: &Value) -> Option<(Manager, Owned)> {
     (text("fieldsType") == "FieldsV1").then(|| (manager, Owned { fields, time: text("time") }))
 }
 
-fn entry(manager: &Manager, owned: &Owned) -> Value {
-    let mut entry = json!({
-        "manager": manager.name,
-        "operation": manager.operation.as_str(),
-        "apiVersion": manager.api_version,
-        "fieldsType": "FieldsV1",
-        "fieldsV1": owned.fields.to_json(),
-    });
-    if !owned.time.is_empty() {
-        entry["time"] = owned.time.as_str().into();
+/// One entry, its fields in the order of their names.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry<'a> {
+    api_version: Cow<'a, str>,
+    fields_type: Cow<'a, str>,
+    #[serde(default, rename = "fieldsV1")]
+    fields: Cow<'a, Fields>,
+    manager: Cow<'a, str>,
+    operation: Operation,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    subresource: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    time: Cow<'a, str>,
+}
+
+impl<'a> Entry<'a> {
+    fn of(manager: &'a Manager, owned: &'a Owned) -> Self {
+        Self {
+            api_version: (&manager.api_version).into(),
+            fields_type: "FieldsV1".into(),
+            fields: Cow::Borrowed(&owned.fields),
+            manager: (&manager.name).into(),
+            operation: manager.operation,
+            subresource: (&manager.subresource).into(),
+            time: (&owned.time).into(),
+        }
     }
-    if !manager.subresource.is_empty() {
-        entry["subresource"] = manager.subresource.as_str().into();
+
+    fn into_owned(self) -> Option<(Manager, Owned)> {
+        let Self { api_version, fields, manager, operation, subresource, time, .. } = self;
+        let (api_version, name, subresource) =
+            (api_version.into_owned(), manager.into_owned(), subresource.into_owned());
+        let mut fields = fields.into_owned();
+        // A set with nothing in it, which at the top of an object has no members.
+        fields.owned &= !fields.below.is_empty();
+        let owned = Owned { fields, time: time.into_owned() };
+        let manager = Manager { operation, name, api_version, subresource };
+        (self.fields_type == "FieldsV1").then_some((manager, owned))
     }
-    entry
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn manager(operation: Operation, name: &str) -> Manager {
         let (api_version, subresource) = ("v1".to_string(), String::new());

@@ -3,7 +3,7 @@
 //! [`merge`] lays the applied fields over the live ones; [`prune`] takes away what its applier owned before, does not
 //! apply any more, and nobody else owns. Pure. Kubernetes: `structured-merge-diff/{typed,merge}`.
 
-use super::fields::{self, Fields};
+use super::fields::{self, Fields, Step};
 use super::shape::{Form, parts};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -40,9 +40,9 @@ fn merge_maps(form: Form, live: &Map<String, Value>, applied: &Map<String, Value
     merged
 }
 
-fn merge_lists(form: Form, live: &[(String, &Value)], applied: &[(String, &Value)]) -> Vec<Value> {
-    let before: BTreeMap<&str, &Value> = live.iter().map(|(step, value)| (step.as_str(), *value)).collect();
-    let wanted: BTreeMap<&str, ()> = applied.iter().map(|(step, _)| (step.as_str(), ())).collect();
+fn merge_lists(form: Form, live: &[(Step, &Value)], applied: &[(Step, &Value)]) -> Vec<Value> {
+    let before: BTreeMap<&str, &Value> = live.iter().map(|(step, value)| (step.as_ref(), *value)).collect();
+    let wanted: BTreeMap<&str, ()> = applied.iter().map(|(step, _)| (step.as_ref(), ())).collect();
     let mut merged = Vec::with_capacity(live.len() + applied.len());
     let mut rest = live.iter().peekable();
     let both = |step: &str, value: &Value| match before.get(step) {
@@ -51,16 +51,16 @@ fn merge_lists(form: Form, live: &[(String, &Value)], applied: &[(String, &Value
     };
     for (step, value) in applied {
         // What only the live list has keeps its place before the next item of both.
-        while let Some((_, only)) = rest.next_if(|(step, _)| !wanted.contains_key(step.as_str())) {
+        while let Some((_, only)) = rest.next_if(|(step, _)| !wanted.contains_key(step.as_ref())) {
             merged.push((*only).clone());
         }
-        if before.contains_key(step.as_str()) {
+        if before.contains_key(step.as_ref()) {
             rest.next();
         }
         merged.push(both(step, value));
     }
     merged.extend(
-        rest.filter(|(step, _)| !wanted.contains_key(step.as_str())).map(|(_, only)| (*only).clone()),
+        rest.filter(|(step, _)| !wanted.contains_key(step.as_ref())).map(|(_, only)| (*only).clone()),
     );
     merged
 }
@@ -102,7 +102,7 @@ fn stays(form: Form, step: &str, part: &mut Value, last: &Fields, kept: &Fields)
 }
 
 /// What the items of a list are called, in their order; none when they cannot be told apart.
-fn steps(form: Form, list: &Value) -> Vec<String> {
+fn steps(form: Form, list: &Value) -> Vec<Step> {
     let named = parts(form, list).ok().flatten().unwrap_or_default();
     named.into_iter().map(|(step, _)| step).collect()
 }

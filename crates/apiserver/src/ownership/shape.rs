@@ -4,7 +4,7 @@
 //! [`parts`] names these. Lists without a mark are leaves; those that strategic merge knows by a key are keyed (wire
 //! 4.5.10). Kubernetes: `structured-merge-diff/typed`, `kube-openapi/schemaconv`.
 
-use super::fields;
+use super::fields::{self, Step};
 use crate::schema::{Base, Container, Field, Granularity, Shape, Strategy, Type, schema};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -128,15 +128,63 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// Whether Go writes this part even when nobody has set it, so that it is never news that it is there.
-    pub fn always_there(self, step: &str) -> bool {
-        let Form::Struct(ty) = self else { return false };
-        let field = fields::field_name(step).and_then(|name| ty.field(name));
-        field.is_some_and(|field| match (field.shape.container, field.shape.base) {
-            _ if field.shape.pointer => false,
-            (Container::One, Base::Struct(_)) => true,
-            _ => !field.omit_empty,
-        })
+    /// What its parts are, if they are fields of a struct or keys of a map.
+    pub fn members(self) -> Option<Members<'a>> {
+        match self {
+            Form::Struct(ty) => Some(Members::Of(ty)),
+            Form::Map(_) | Form::Object(_) | Form::Defined(_) | Form::Untold => Some(Members::Free(self)),
+            Form::Leaf | Form::Keyed(..) | Form::DefinedKeys(..) | Form::Set => None,
+        }
+    }
+}
+
+/// The members of a JSON object.
+#[derive(Debug, Clone, Copy)]
+pub enum Members<'a> {
+    /// Those of a struct.
+    Of(&'static Type),
+    /// Any.
+    Free(Form<'a>),
+}
+
+/// One member.
+#[derive(Debug, Clone, Copy)]
+pub struct Member<'a> {
+    /// How it is owned.
+    pub form: Form<'a>,
+    /// Go writes it even when nobody has set it, so that it is never news that it is there.
+    pub always_there: bool,
+}
+
+impl<'a> Members<'a> {
+    /// The one of this name.
+    pub fn named(self, name: &str) -> Member<'a> {
+        let unknown = || Member { form: Form::Leaf, always_there: false };
+        match self {
+            Members::Of(ty) => ty.field(name).map_or_else(unknown, |field| Member {
+                form: Form::of(field),
+                always_there: is_always_there(field),
+            }),
+            Members::Free(form) => Member { form: form.part(&fields::field(name)), always_there: false },
+        }
+    }
+
+    /// The step to it.
+    pub fn step(self, name: &str) -> Step {
+        match self {
+            Members::Of(ty) => {
+                ty.field(name).map_or_else(|| fields::field(name), |f| Step::Borrowed(&f.step))
+            }
+            Members::Free(_) => fields::field(name),
+        }
+    }
+}
+
+fn is_always_there(field: &Field) -> bool {
+    match (field.shape.container, field.shape.base) {
+        _ if field.shape.pointer => false,
+        (Container::One, Base::Struct(_)) => true,
+        _ => !field.omit_empty,
     }
 }
 
@@ -158,8 +206,8 @@ pub enum Nameless {
 
 /// The parts of a value in the order in which they stand there, by their steps. None: the value has no parts, and is
 /// owned as a whole.
-pub fn parts<'v>(form: Form<'_>, value: &'v Value) -> Result<Option<Vec<(String, &'v Value)>>, Nameless> {
-    let parts: Vec<(String, &Value)> = match (form, value) {
+pub fn parts<'v>(form: Form<'_>, value: &'v Value) -> Result<Option<Vec<(Step, &'v Value)>>, Nameless> {
+    let parts: Vec<(Step, &Value)> = match (form, value) {
         (
             Form::Struct(_) | Form::Map(_) | Form::Object(_) | Form::Defined(_) | Form::Untold,
             Value::Object(map),
@@ -172,19 +220,21 @@ pub fn parts<'v>(form: Form<'_>, value: &'v Value) -> Result<Option<Vec<(String,
             let named = items.iter().map(|item| Ok((defined_key(keys, schema, item)?, item)));
             named.collect::<Result<_, Nameless>>()?
         }
-        (Form::Set, Value::Array(items)) => items.iter().map(|item| (format!("v:{item}"), item)).collect(),
+        (Form::Set, Value::Array(items)) => {
+            items.iter().map(|item| (format!("v:{item}").into(), item)).collect()
+        }
         _ => return Ok(None),
     };
     let mut seen = BTreeMap::new();
-    match parts.iter().find(|(step, _)| seen.insert(step.as_str(), ()).is_some()) {
-        Some((step, _)) => Err(Nameless::Duplicate(step.clone())),
+    match parts.iter().find(|(step, _)| seen.insert(step.as_ref(), ()).is_some()) {
+        Some((step, _)) => Err(Nameless::Duplicate(step.to_string())),
         None if parts.is_empty() => Ok(None),
         None => Ok(Some(parts)),
     }
 }
 
 /// `k:{"containerPort":80,"protocol":"TCP"}`; of all keys only `protocol` has a default.
-fn key_step(keys: &Keys, item: &Value) -> Result<String, Nameless> {
+fn key_step(keys: &Keys, item: &Value) -> Result<Step, Nameless> {
     let mut map = Map::new();
     for name in keys.names() {
         match &item[*name] {
@@ -194,18 +244,18 @@ fn key_step(keys: &Keys, item: &Value) -> Result<String, Nameless> {
         }
     }
     let given = keys.names().iter().any(|name| !item[*name].is_null());
-    if given { Ok(format!("k:{}", Value::Object(map))) } else { Err(Nameless::NoKey) }
+    if given { Ok(format!("k:{}", Value::Object(map)).into()) } else { Err(Nameless::NoKey) }
 }
 
 /// The same as a definition says: an absent key is its default.
-fn defined_key(keys: &[String], schema: &Schema, item: &Value) -> Result<String, Nameless> {
+fn defined_key(keys: &[String], schema: &Schema, item: &Value) -> Result<Step, Nameless> {
     let value = |name: &String| {
         let default = || schema.properties.get(name).and_then(|property| property.default.as_ref());
         let value = item.get(name).filter(|value| !value.is_null()).or_else(default)?;
         Some((name.clone(), value.clone()))
     };
     let map: Map<String, Value> = keys.iter().filter_map(value).collect();
-    if map.is_empty() { Err(Nameless::NoKey) } else { Ok(format!("k:{}", Value::Object(map))) }
+    if map.is_empty() { Err(Nameless::NoKey) } else { Ok(format!("k:{}", Value::Object(map)).into()) }
 }
 
 #[cfg(test)]
@@ -257,7 +307,7 @@ mod tests {
     fn a_default_is_part_of_a_name() {
         let ports = json!([{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}]);
         let named = parts(form("core.v1.Container", "ports"), &ports).unwrap().unwrap();
-        let steps: Vec<&str> = named.iter().map(|(step, _)| step.as_str()).collect();
+        let steps: Vec<&str> = named.iter().map(|(step, _)| step.as_ref()).collect();
         let expected =
             [r#"k:{"containerPort":80,"protocol":"TCP"}"#, r#"k:{"containerPort":80,"protocol":"UDP"}"#];
         assert_eq!(steps, expected);

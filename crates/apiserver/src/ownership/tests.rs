@@ -29,21 +29,29 @@ fn owners(object: &Value) -> Vec<String> {
 
 fn apply(live: &Value, name: &str, config: Value, force: bool) -> Result<Value, ApiError> {
     let (mut object, managers) = applied(config_map(), live, &config, force, &writer(name, LATE))?;
-    write_managers(&mut object, Some(&managers));
+    write_managers(&mut object, &managers);
     Ok(object)
 }
 
 fn update(live: &Value, name: &str, change: impl Fn(&mut Value)) -> Value {
     let mut new = live.clone();
     change(&mut new);
-    updated(config_map(), live, &mut new, &writer(name, LATE));
+    let (known, given) =
+        (Owners::of_value(&live["metadata"]["managedFields"]), new["metadata"]["managedFields"].take());
+    let owners = updated(config_map(), (live, &known), (&new, &given), &writer(name, LATE));
+    crate::verbs::metadata::set(&mut new, "managedFields", owners.value());
     new
+}
+
+fn create(object: &mut Value, writer: &Writer<'_>) {
+    let owners = created(config_map(), object, writer);
+    crate::verbs::metadata::set(object, "managedFields", owners.value());
 }
 
 #[test]
 fn a_creator_owns_what_it_created() {
     let mut object = data(json!({"a": "1"}));
-    created(config_map(), &mut object, &writer("kubectl-create", EARLY));
+    create(&mut object, &writer("kubectl-create", EARLY));
     let expected = json!([{"manager": "kubectl-create", "operation": "Update", "apiVersion": "v1", "time": EARLY,
         "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {".": {}, "f:a": {}}}}]);
     assert_eq!(object["metadata"]["managedFields"], expected);
@@ -52,7 +60,7 @@ fn a_creator_owns_what_it_created() {
 #[test]
 fn an_updater_takes_what_it_changes_and_only_that() {
     let mut object = data(json!({"a": "1", "b": "1"}));
-    created(config_map(), &mut object, &writer("one", EARLY));
+    create(&mut object, &writer("one", EARLY));
     let object = update(&object, "two", |new| {
         new["data"]["a"] = "2".into();
         new["data"]["c"] = "1".into();
@@ -83,7 +91,7 @@ fn appliers_share_a_value_and_conflict_about_another() {
 #[test]
 fn conflicts_name_their_updater_with_its_version() {
     let mut object = data(json!({"a": "1", "b": "1"}));
-    created(config_map(), &mut object, &writer("one", EARLY));
+    create(&mut object, &writer("one", EARLY));
     let refused = apply(&object, "two", data(json!({"a": "2", "b": "2"})), false).unwrap_err();
     let expected = "Apply failed with 2 conflicts: conflicts with \"one\" using v1:\n- .data.a\n- .data.b";
     assert_eq!(refused.message, expected);
@@ -110,7 +118,7 @@ fn an_apply_that_changes_nothing_keeps_its_time() {
         &writer("one", "2027-01-01T00:00:00Z"),
     );
     let (mut again, managers) = again.unwrap();
-    write_managers(&mut again, Some(&managers));
+    write_managers(&mut again, &managers);
     assert_eq!(again, object);
 }
 
@@ -127,7 +135,7 @@ fn an_object_that_names_nobody_stays_so_until_somebody_applies() {
 #[test]
 fn managers_are_reset_by_one_empty_entry_and_not_by_none() {
     let mut object = data(json!({"a": "1"}));
-    created(config_map(), &mut object, &writer("one", EARLY));
+    create(&mut object, &writer("one", EARLY));
     let kept = update(&object, "two", |new| new["metadata"]["managedFields"] = json!([]));
     assert_eq!(owners(&kept), owners(&object));
     let reset = update(&object, "two", |new| new["metadata"]["managedFields"] = json!([{}]));
@@ -141,7 +149,7 @@ fn managers_are_reset_by_one_empty_entry_and_not_by_none() {
 fn kubectls_own_record_is_not_in_its_way_and_is_kept_true() {
     let mut object = data(json!({"a": "1"}));
     object["metadata"]["annotations"] = json!({LAST_APPLIED: data(json!({"a": "1"})).to_string()});
-    created(config_map(), &mut object, &writer("kubectl-client-side-apply", EARLY));
+    create(&mut object, &writer("kubectl-client-side-apply", EARLY));
     assert_eq!(apply(&object, "other", data(json!({"a": "2"})), false).unwrap_err().code, 409);
     let object = apply(&object, KUBECTL, data(json!({"a": "2"})), false).unwrap();
     assert_eq!(object["data"]["a"], "2");

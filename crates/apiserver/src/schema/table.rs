@@ -79,6 +79,7 @@ fn collect(raw: &Raw, raws: &[Raw], by_name: &BTreeMap<&'static str, TypeId>, fi
 fn field(name: &'static str, shape: Shape, flags: std::str::Split<'static, char>) -> Field {
     let mut field = Field {
         name,
+        step: format!("f:{name}").into(),
         shape,
         omit_empty: false,
         strategy: Strategy::Ordinary,

@@ -4,7 +4,7 @@
 //! An apply to nothing is a create (4.5.2); one that changes nothing is not stored (4.5.6).
 
 use super::update::{self, Part, Write};
-use super::{Call, WRITE_TRIES, create, metadata};
+use super::{Call, create, metadata};
 use crate::admission;
 use crate::decode;
 use crate::error::{ApiError, FieldError};
@@ -35,11 +35,10 @@ pub async fn apply(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, A
         let new = create::New { dry_run: options.dry_run, warnings, ..object };
         return create::new_object(call, new).await?.reply(call);
     }
-    let (record, dry_run) = (update::Record::Applied, options.dry_run);
-    let write = Write { part, record, expected: None, warnings, dry_run, tries: WRITE_TRIES };
+    let write = Write { warnings, ..Write::of(part, update::Record::Applied, options.dry_run) };
     let applied = update::rewrite(call, write, |live| {
         let (mut object, managers) = ownership::applied(call.kind, live, &config, force, &writer)?;
-        ownership::write_managers(&mut object, Some(&managers));
+        ownership::write_managers(&mut object, &managers);
         Ok((object, Vec::new()))
     });
     applied.await?.reply(call)

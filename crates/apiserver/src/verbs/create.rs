@@ -5,6 +5,7 @@
 use super::{Call, Written, metadata, same};
 use crate::addresses;
 use crate::admission;
+use crate::chance;
 use crate::claims::{self, Claim};
 use crate::custom::Custom;
 use crate::decode;
@@ -12,11 +13,11 @@ use crate::encode;
 use crate::error::{ApiError, ResourceName};
 use crate::node_ports;
 use crate::options::WriteOptions;
-use crate::ownership;
+use crate::ownership::{self, Owners};
 use crate::reply::Reply;
-use crate::{Inner, chance};
 use bytes::Bytes;
 use serde_json::Value;
+use store::Revision;
 
 /// How many generated names are tried before the client must try again.
 const NAME_TRIES: usize = 8;
@@ -85,7 +86,7 @@ async fn stored_object(call: &Call<'_>, new: New<'_>, claims: &mut Vec<Claim>) -
     metadata::stamp(&mut object, kind, &chance::uuid(server.config.sources.chance), &seconds(now));
     kind.rules.prepare_create(&mut object);
     same::tidied(kind.traits.verbatim, &mut object);
-    write_record(call, &record, &mut object, &seconds(now));
+    let owners = owners(call, &record, &object, &seconds(now));
     warnings.extend(kind.rules.warnings(&object, None));
     warnings.extend(admitted);
     warnings.extend(metadata::finalizer_warnings(&object, kind));
@@ -102,38 +103,42 @@ async fn stored_object(call: &Call<'_>, new: New<'_>, claims: &mut Vec<Claim>) -
         if attempt == 0 {
             admission::quota::charge(server, kind, &object, None, dry_run).await?;
         }
-        match store(server, call, &mut object, dry_run).await {
+        let bytes = encode::stored_with(kind, &object, &owners);
+        match store(call, &object, bytes.clone(), dry_run).await {
             Err(error) if generated && error.reason == "AlreadyExists" => continue,
-            other => return other.map(|()| Written { object, code: 201, warnings }),
+            Err(error) => return Err(error),
+            Ok(revision) => {
+                if !dry_run {
+                    encode::set_revision(&mut object, revision);
+                }
+                return Ok(Written { object, bytes, revision, code: 201, warnings });
+            }
         }
     }
     Err(no_unique_name(admission::resource(kind), &base))
 }
 
-fn write_record(call: &Call<'_>, record: &Record<'_>, object: &mut Value, now: &str) {
+fn owners(call: &Call<'_>, record: &Record<'_>, object: &Value, now: &str) -> Owners {
     match record {
         Record::Updated(name) => {
             let writer = ownership::Writer { name, subresource: "", now };
-            ownership::created(call.kind, object, &writer);
+            ownership::created(call.kind, object, &writer)
         }
-        Record::Applied(managers) => ownership::write_managers(object, Some(managers)),
+        Record::Applied(managers) => Owners::of(managers),
     }
 }
 
-async fn store(server: &Inner, call: &Call<'_>, object: &mut Value, dry_run: bool) -> Result<(), ApiError> {
+async fn store(call: &Call<'_>, object: &Value, bytes: Bytes, dry_run: bool) -> Result<Revision, ApiError> {
+    let server = call.server;
     let (namespace, name) = (metadata::text(object, "namespace"), metadata::text(object, "name"));
-    let key = encode::key(call.kind, namespace, name);
     if dry_run {
         return match server.read(call.kind, namespace, name).await? {
             Some((existing, _)) => Err(exists(call, name, &existing)),
-            None => Ok(()),
+            None => Ok(encode::UNSTORED),
         };
     }
-    match server.store.create(&key, encode::stored(call.kind, object)).await {
-        Ok(revision) => {
-            encode::set_revision(object, revision);
-            Ok(())
-        }
+    match server.store.create(&encode::key(call.kind, namespace, name), bytes).await {
+        Ok(revision) => Ok(revision),
         Err(store::Error::Exists { .. }) => {
             let existing = server.read(call.kind, namespace, name).await?.map(|(object, _)| object);
             Err(exists(call, name, &existing.unwrap_or_default()))

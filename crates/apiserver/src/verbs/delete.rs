@@ -2,7 +2,6 @@
 
 use super::ending::{self, Plan};
 use super::{Call, WRITE_TRIES, metadata, read};
-use crate::Inner;
 use crate::accept::{self, Form, Shape};
 use crate::addresses;
 use crate::admission;
@@ -13,8 +12,10 @@ use crate::deletion::DeleteOptions;
 use crate::encode;
 use crate::error::ApiError;
 use crate::options::ListOptions;
+use crate::ownership::Owners;
 use crate::reply::{self, Page, Reply};
 use crate::resources::Kind;
+use crate::{Inner, Known};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -23,9 +24,16 @@ use store::Revision;
 /// What became of an object.
 pub enum Ended {
     /// It waits for its grace or its finalizers.
-    Marked(Value),
+    Marked(Bytes, Revision),
     /// It is gone; this was its last state.
-    Gone(Value),
+    Gone(Last),
+}
+
+/// An object that is gone.
+pub struct Last {
+    object: Value,
+    owners: Owners,
+    revision: Revision,
 }
 
 /// DELETE of one object.
@@ -33,11 +41,12 @@ pub async fn one(call: &Call<'_>, body: &Bytes) -> Result<Reply, ApiError> {
     let options = options(call, body)?;
     let form = call.form()?;
     match end(call, &call.target.name, &options).await? {
-        Ended::Marked(object) => Ok(reply::object(200, call.kind, &object, form)),
-        Ended::Gone(object) if call.kind.traits.delete_returns_object => {
-            Ok(reply::object(200, call.kind, &object, form))
+        Ended::Marked(bytes, revision) => Ok(reply::stored(200, call.kind, (&bytes, revision), form)),
+        Ended::Gone(last) if call.kind.traits.delete_returns_object => {
+            let bytes = encode::stored_with(call.kind, &last.object, &last.owners);
+            Ok(reply::stored(200, call.kind, (&bytes, last.revision), form))
         }
-        Ended::Gone(object) => Ok(reply::json_value(200, &success(call, &object))),
+        Ended::Gone(last) => Ok(reply::json_value(200, &success(call, &last.object))),
     }
 }
 
@@ -68,37 +77,38 @@ pub async fn end(call: &Call<'_>, name: &str, options: &DeleteOptions) -> Result
     let (server, kind, namespace) = (call.server, call.kind, &call.target.namespace);
     let resource = admission::resource(kind);
     for _ in 0..WRITE_TRIES {
-        let found = server.read(kind, namespace, name).await?;
-        let (object, revision) = found.ok_or_else(|| ApiError::not_found(resource, name))?;
+        let known = server.read_whole(kind, namespace, name).await?;
+        let Known { object, owners, bytes, revision } =
+            known.ok_or_else(|| ApiError::not_found(resource, name))?;
         preconditions(call, name, &object, options)?;
         admission::delete(call.user, kind, &object)?;
-        let (result, ended) = match ending::plan(kind, &object, options, server.now()) {
-            Plan::Nothing => return Ok(Ended::Marked(object)),
+        let result = match ending::plan(kind, &object, options, server.now()) {
+            Plan::Nothing => return Ok(Ended::Marked(bytes, revision)),
             Plan::Remove => {
-                let mut last = object;
+                let mut last = Last { object, owners, revision };
                 if kind.traits.graceful_delete {
-                    metadata::set(&mut last, "deletionGracePeriodSeconds", 0.into());
+                    metadata::set(&mut last.object, "deletionGracePeriodSeconds", 0.into());
                 }
                 if options.dry_run {
                     return Ok(Ended::Gone(last));
                 }
-                (remove(server, kind, &last, revision).await, Ended::Gone(last))
+                remove(server, kind, &last.object, revision).await.map(|_| Ended::Gone(last))
             }
-            Plan::Mark(marked) if options.dry_run => return Ok(Ended::Marked(marked)),
             Plan::Mark(marked) => {
-                let (key, bytes) = (encode::key(kind, namespace, name), encode::stored(kind, &marked));
-                (server.store.update(&key, bytes, revision).await, Ended::Marked(marked))
+                let (key, bytes) =
+                    (encode::key(kind, namespace, name), encode::stored_with(kind, &marked, &owners));
+                if options.dry_run {
+                    return Ok(Ended::Marked(bytes, revision));
+                }
+                let written = server.store.update(&key, bytes.clone(), revision).await;
+                written.map(|written| Ended::Marked(bytes, written))
             }
         };
-        return match (result, ended) {
-            (Ok(written), Ended::Marked(mut object)) => {
-                encode::set_revision(&mut object, written);
-                Ok(Ended::Marked(object))
-            }
-            (Ok(_), gone) => Ok(gone),
-            (Err(store::Error::Conflict { .. }), _) => continue,
-            (Err(store::Error::Missing { .. }), _) => Err(ApiError::not_found(resource, name)),
-            (Err(error), _) => Err(server.store_error(error)),
+        return match result {
+            Ok(ended) => Ok(ended),
+            Err(store::Error::Conflict { .. }) => continue,
+            Err(store::Error::Missing { .. }) => Err(ApiError::not_found(resource, name)),
+            Err(error) => Err(server.store_error(error)),
         };
     }
     Err(ApiError::stale(resource, name))

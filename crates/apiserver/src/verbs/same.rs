@@ -78,14 +78,9 @@ pub fn unchanged(verbatim: Verbatim, a: &Value, b: &Value) -> bool {
         && other.into_iter().all(|name| same_values(&a[name], &b[name], name, ""))
 }
 
-/// Whether two objects name the same managers.
-pub fn same_managers(a: &Value, b: &Value) -> bool {
-    a["metadata"]["managedFields"] == b["metadata"]["managedFields"]
-}
-
 fn same_fields(a: &Map<String, Value>, b: &Map<String, Value>, parent: &str) -> bool {
     let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
-    let ignored = |name: &str| parent == "metadata" && matches!(name, "resourceVersion" | "managedFields");
+    let ignored = |name: &str| parent == "metadata" && name == "resourceVersion";
     names.filter(|name| !ignored(name)).all(|name| {
         let (left, right) = (a.get(name).unwrap_or(&Value::Null), b.get(name).unwrap_or(&Value::Null));
         same_values(left, right, name, parent)

@@ -6,6 +6,7 @@
 //! - Only a write that names no revision is tried again after a conflict; the others hear 409.
 
 use super::{Call, WRITE_TRIES, Written, apply, create, delete, ending, metadata, same};
+use crate::Known;
 use crate::addresses;
 use crate::admission;
 use crate::claims::{self, Claim};
@@ -14,7 +15,7 @@ use crate::encode;
 use crate::error::{ApiError, FieldError};
 use crate::node_ports;
 use crate::options::WriteOptions;
-use crate::ownership;
+use crate::ownership::{self, Owners};
 use crate::patch;
 use crate::reply::Reply;
 use crate::resources::pods;
@@ -77,7 +78,7 @@ pub async fn put(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, Api
         expected => expected?,
     };
     let (record, warnings) = (Record::Updated(&options.field_manager), decoded.warnings);
-    let write = Write { part, record, expected, warnings, dry_run: options.dry_run, tries: WRITE_TRIES };
+    let write = Write { expected, warnings, ..Write::of(part, record, options.dry_run) };
     rewrite(call, write, |_| Ok((object.clone(), Vec::new()))).await?.reply(call)
 }
 
@@ -96,9 +97,9 @@ pub async fn patch(call: &Call<'_>, part: Part, body: &Bytes) -> Result<Reply, A
         let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
         return Err(ApiError::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
     }
-    let (record, warnings) = (Record::Updated(&options.field_manager), Vec::new());
-    let write =
-        Write { part, record, expected: None, warnings, dry_run: options.dry_run, tries: WRITE_TRIES };
+    let write = Write::of(part, Record::Updated(&options.field_manager), options.dry_run);
+    // The other formats say what is to stand there; only this one speaks of what stands there now.
+    let write = Write { shows_owners: matches!(patch, patch::Patch::Json(_)), ..write };
     let patched = rewrite(call, write, |current| {
         let (mut object, warnings) = patch.apply(current, call.kind, options.validation)?;
         named_as_url(call, &mut object)?;
@@ -124,6 +125,8 @@ pub struct Write<'a> {
     pub part: Part,
     /// Who owns what afterwards.
     pub record: Record<'a>,
+    /// Whether the change is shown `managedFields`: few read them.
+    pub shows_owners: bool,
     /// The revision that the writer has seen; none: any.
     pub expected: Option<Revision>,
     /// Warnings so far.
@@ -134,11 +137,16 @@ pub struct Write<'a> {
     pub tries: usize,
 }
 
-impl Write<'_> {
+impl<'a> Write<'a> {
+    /// A write of this part.
+    pub fn of(part: Part, record: Record<'a>, dry_run: bool) -> Self {
+        let shows_owners = record == Record::Applied;
+        Self { part, record, shows_owners, expected: None, warnings: Vec::new(), dry_run, tries: WRITE_TRIES }
+    }
+
     /// A write of the server itself.
     pub fn own(dry_run: bool) -> Self {
-        let (part, record) = (Part::Own, Record::Kept);
-        Self { part, record, expected: None, warnings: Vec::new(), dry_run, tries: WRITE_TRIES }
+        Self::of(Part::Own, Record::Kept, dry_run)
     }
 }
 
@@ -150,20 +158,23 @@ pub async fn rewrite(
 ) -> Result<Written, ApiError> {
     let (server, kind, target) = (call.server, call.kind, call.target);
     for _ in 0..write.tries {
-        let found = server.read(kind, &target.namespace, &target.name).await?;
-        let (old, revision) = found.ok_or_else(|| call.not_found())?;
+        let known = server.read_whole(kind, &target.namespace, &target.name).await?;
+        let Known { object: old, owners: known, bytes, revision } = known.ok_or_else(|| call.not_found())?;
         if write.expected.is_some_and(|expected| expected != revision) {
             return Err(stale(call));
         }
-        let (mut new, mut warnings) = change(&old)?;
+        let (mut new, mut warnings) = match write.shows_owners {
+            true => change(&with_owners(&old, &known))?,
+            false => change(&old)?,
+        };
         match metadata::text(&new, "resourceVersion") {
             "" | "0" => {}
             seen if seen == revision.to_string() => {}
             _ => return Err(stale(call)),
         }
-        let managers = new["metadata"]["managedFields"].take();
+        let given = metadata::fields(&mut new).remove("managedFields").unwrap_or_default();
         settle(call, write.part, &mut new, &old)?;
-        record(call, write.record, &mut new, &old, managers);
+        let owners = record(call, write.record, (&old, &known), (&new, &given));
         let mut claims = Vec::new();
         if write.part == Part::Main && addresses::is_service(kind) {
             claims.extend(addresses::assign(server, &mut new, &old, write.dry_run).await?);
@@ -178,34 +189,39 @@ pub async fn rewrite(
             warnings.extend(admission::pod_security::warnings_of_change(server, kind, &new, &old).await?);
         }
         warnings.extend(metadata::finalizer_warnings(&new, kind));
-        let mut written = Written { object: new, code: 200, warnings: std::mem::take(&mut write.warnings) };
-        written.warnings.append(&mut warnings);
-        encode::set_revision(&mut written.object, revision);
-        let changed = !same::unchanged(kind.traits.verbatim, &written.object, &old)
-            || !same::same_managers(&written.object, &old);
-        if write.dry_run || !changed && !ending::is_over(kind, &written.object) {
-            if !changed {
-                written.object = old;
-            }
-            return Ok(written);
+        warnings.splice(0..0, std::mem::take(&mut write.warnings));
+        encode::set_revision(&mut new, revision);
+        let changed = !same::unchanged(kind.traits.verbatim, &new, &old) || owners != known;
+        if !changed && (write.dry_run || !ending::is_over(kind, &new)) {
+            return Ok(Written { object: old, bytes, revision, code: 200, warnings });
         }
-        let charged =
-            admission::quota::charge(server, kind, &written.object, Some(&old), write.dry_run).await;
+        let bytes = encode::stored_with(kind, &new, &owners);
+        if write.dry_run {
+            return Ok(Written { object: new, bytes, revision, code: 200, warnings });
+        }
+        let charged = admission::quota::charge(server, kind, &new, Some(&old), write.dry_run).await;
         given_back(call, charged, &mut claims).await?;
-        let lost = addresses::lost(server, kind, &old, &written.object).await;
-        let committed = commit(call, &mut written.object, revision).await;
+        let lost = addresses::lost(server, kind, &old, &new).await;
+        let committed = commit(call, &new, bytes.clone(), revision).await;
         match given_back(call, committed, &mut claims).await? {
-            Committed::Done => {
+            Committed::At(revision) => {
                 claims::release(server, lost).await;
-                return Ok(written);
+                encode::set_revision(&mut new, revision);
+                return Ok(Written { object: new, bytes, revision, code: 200, warnings });
             }
             Committed::Interfered => {
                 claims::release(server, claims).await;
-                write.warnings = written.warnings;
+                write.warnings = warnings;
             }
         }
     }
     Err(stale(call))
+}
+
+fn with_owners(object: &Value, owners: &Owners) -> Value {
+    let mut whole = object.clone();
+    metadata::set(&mut whole, "managedFields", owners.value());
+    whole
 }
 
 /// The outcome; with a refusal, what was claimed is free again. With 504 nobody knows whether it was written.
@@ -220,37 +236,43 @@ async fn given_back<T>(
     outcome
 }
 
-/// Writes who owns what, once the new object is what it will be.
-fn record(call: &Call<'_>, record: Record<'_>, new: &mut Value, old: &Value, given: Value) {
+/// Who owns what, once the new object is what it will be; `given` is what came with it.
+fn record(
+    call: &Call<'_>,
+    record: Record<'_>,
+    (old, known): (&Value, &Owners),
+    (new, given): (&Value, &Value),
+) -> Owners {
     match record {
-        Record::Kept => metadata::set(new, "managedFields", old["metadata"]["managedFields"].clone()),
-        Record::Applied => metadata::set(new, "managedFields", given),
+        Record::Kept => known.clone(),
+        Record::Applied => Owners::of_value(given),
         Record::Updated(name) => {
-            metadata::set(new, "managedFields", given);
             let now = create::seconds(call.server.now());
             let writer = ownership::Writer { name, subresource: &call.target.subresource, now: &now };
-            ownership::updated(call.kind, old, new, &writer);
+            ownership::updated(call.kind, (old, known), (new, given), &writer)
         }
     }
 }
 
 enum Committed {
-    Done,
+    At(Revision),
     Interfered,
 }
 
-async fn commit(call: &Call<'_>, object: &mut Value, revision: Revision) -> Result<Committed, ApiError> {
+async fn commit(
+    call: &Call<'_>,
+    object: &Value,
+    bytes: Bytes,
+    revision: Revision,
+) -> Result<Committed, ApiError> {
     let (server, kind) = (call.server, call.kind);
     let key = encode::key(kind, metadata::text(object, "namespace"), metadata::text(object, "name"));
     let result = match ending::is_over(kind, object) {
         true => delete::remove(server, kind, object, revision).await,
-        false => server.store.update(&key, encode::stored(kind, object), revision).await,
+        false => server.store.update(&key, bytes, revision).await,
     };
     match result {
-        Ok(written) => {
-            encode::set_revision(object, written);
-            Ok(Committed::Done)
-        }
+        Ok(written) => Ok(Committed::At(written)),
         Err(store::Error::Conflict { .. }) => Ok(Committed::Interfered),
         Err(store::Error::Missing { .. }) => Err(call.not_found()),
         Err(error) => Err(server.store_error(error)),
