@@ -20,7 +20,9 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Taint};
 use kube::api::Api;
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
+use objects::parts::Parts::{self, AllBut, Nothing};
+use objects::parts::{Selection, Shown};
 use pod::{Next, SimulatedPod};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -159,6 +161,23 @@ async fn changed(present: &mut Option<watch::Receiver<BTreeSet<u32>>>) {
     }
 }
 
+/// What of a pod is played. Whose each field is is as long as the pod itself, and nothing is mounted or placed here.
+struct Played;
+
+impl Selection for Played {
+    const PARTS: Parts = {
+        const CONTAINER: Parts = AllBut(&[("env", Nothing), ("envFrom", Nothing), ("volumeMounts", Nothing)]);
+        const SPEC: Parts = AllBut(&[
+            ("affinity", Nothing),
+            ("tolerations", Nothing),
+            ("volumes", Nothing),
+            ("containers", CONTAINER),
+            ("initContainers", CONTAINER),
+        ]);
+        AllBut(&[("metadata", AllBut(&[("managedFields", Nothing)])), ("spec", SPEC)])
+    };
+}
+
 /// Every pod of every simulated node.
 struct Pods {
     config: Config,
@@ -190,10 +209,8 @@ impl Pods {
     }
 
     async fn run(mut self) {
-        let api: Api<Pod> = Api::all(self.config.client.clone());
-        // Whose each field is is as long as the pod itself, and nobody here asks.
-        let events = watcher(api, self.selection()).modify(|pod| pod.metadata.managed_fields = None);
-        let events = events.then(after_a_pause);
+        let api: Api<Shown<Pod, Played>> = Api::all(self.config.client.clone());
+        let events = watcher(api, self.selection()).then(after_a_pause);
         tokio::pin!(events);
         let mut fresh = BTreeSet::new();
         let mut present = self.config.present.clone();
@@ -205,13 +222,13 @@ impl Pods {
                 Some(event) = events.next() => match event {
                     Ok(watcher::Event::Init) => fresh.clear(),
                     Ok(watcher::Event::InitApply(pod)) => {
-                        fresh.insert(sandbox::key(&pod).uid);
-                        self.applied(pod);
+                        fresh.insert(sandbox::key(&pod.object).uid);
+                        self.applied(pod.object);
                     }
                     Ok(watcher::Event::InitDone) => self.pods.retain(|uid, _| fresh.contains(uid)),
-                    Ok(watcher::Event::Apply(pod)) => self.applied(pod),
+                    Ok(watcher::Event::Apply(pod)) => self.applied(pod.object),
                     Ok(watcher::Event::Delete(pod)) => {
-                        self.pods.remove(&sandbox::key(&pod).uid);
+                        self.pods.remove(&sandbox::key(&pod.object).uid);
                     }
                     Err(error) => tracing::debug!(%error, "watch of pods interrupted"),
                 },

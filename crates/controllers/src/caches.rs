@@ -253,21 +253,22 @@ impl Caches {
 }
 
 /// One watch, or one for each namespace of the scope.
-fn within<K>(
+fn within<W, K>(
     scope: &Scope,
     client: Client,
     config: watcher::Config,
-    trim: fn(&mut K),
+    trim: fn(W) -> K,
     mirror: Arc<Mirror<K>>,
 ) -> BoxFuture<'static, Infallible>
 where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    W: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + std::fmt::Debug
         + serde::de::DeserializeOwned
         + Send
         + Sync
         + 'static,
+    K: mirror::Kept,
 {
     if scope.namespaces.is_empty() {
         return feed(Api::all(client), config, trim, mirror).boxed();

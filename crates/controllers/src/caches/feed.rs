@@ -26,29 +26,32 @@ const LOUD_ERRORS: u32 = 3;
 /// Streaming lists in a row that may break off. Pages of a list are shorter, and each is an answer of its own.
 const BROKEN_OFF: u32 = 2;
 
-/// Keeps `mirror` up to date. `trim` takes off what no loop reads, before anything is stored.
-pub(super) async fn feed<K>(
-    api: Api<K>,
+/// Keeps `mirror` up to date. `trim` takes off what no loop reads, before anything is stored: of what is sent, `W`, it makes
+/// what is kept.
+pub(super) async fn feed<W, K>(
+    api: Api<W>,
     selection: watcher::Config,
-    trim: fn(&mut K),
+    trim: fn(W) -> K,
     mirror: Arc<Mirror<K>>,
 ) -> Infallible
 where
-    K: kube::Resource + Kept + Clone + DeserializeOwned + Debug,
+    W: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Kept,
 {
     feed_of(None, api, selection, trim, mirror).await
 }
 
 /// The same for one namespace of several, each of which has its own watch.
-pub(super) async fn feed_of<K>(
+pub(super) async fn feed_of<W, K>(
     namespace: Option<String>,
-    api: Api<K>,
+    api: Api<W>,
     selection: watcher::Config,
-    trim: fn(&mut K),
+    trim: fn(W) -> K,
     mirror: Arc<Mirror<K>>,
 ) -> Infallible
 where
-    K: kube::Resource + Kept + Clone + DeserializeOwned + Debug,
+    W: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Kept,
 {
     let mirror = Fed(mirror);
     let what = api.resource_url().to_string();
@@ -96,25 +99,21 @@ impl<K: Kept> Drop for Fed<K> {
 
 const STREAMING: watcher::InitialListStrategy = watcher::InitialListStrategy::StreamingList;
 
-fn take<K>(
-    event: Event<K>,
-    trim: fn(&mut K),
+fn take<W, K>(
+    event: Event<W>,
+    trim: fn(W) -> K,
     incoming: &mut Vec<K>,
     mirror: &Mirror<K>,
     namespace: Option<&str>,
 ) where
     K: Kept,
 {
-    let trimmed = |mut object: K| {
-        trim(&mut object);
-        object
-    };
     match event {
         Event::Init => incoming.clear(),
-        Event::InitApply(object) => incoming.push(trimmed(object)),
+        Event::InitApply(object) => incoming.push(trim(object)),
         Event::InitDone => mirror.replace_in(namespace, std::mem::take(incoming)),
-        Event::Apply(object) => mirror.apply(trimmed(object)),
-        Event::Delete(object) => mirror.remove(trimmed(object)),
+        Event::Apply(object) => mirror.apply(trim(object)),
+        Event::Delete(object) => mirror.remove(trim(object)),
     }
 }
 
@@ -167,7 +166,7 @@ mod tests {
         let mirror = Arc::new(Mirror::<Node>::new(&[]));
         let api = Api::all(Client::new(tower::service_fn(answer), "default"));
         tokio::select! {
-            never = feed(api, watcher::Config::default(), |_| {}, mirror.clone()) => match never {},
+            never = feed(api, watcher::Config::default(), |node| node, mirror.clone()) => match never {},
             () = mirror.synced() => {}
         }
         assert_eq!(mirror.all().len(), 1);

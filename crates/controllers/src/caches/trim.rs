@@ -1,35 +1,126 @@
 //! PURE. What the loops do not read of an object, and so do not keep.
 //!
-//! A fleet of 1,000 nodes holds thousands of pods and nodes; their environment, volumes, image lists and field owners
+//! What no object of a kind is read for is not even decoded ([`Selection`]); the rest is taken off where it depends on the
+//! object. A fleet of 1,000 nodes holds thousands of pods and nodes; their environment, volumes, image lists and field owners
 //! are most of their weight. A trimmed object is never written back: loops write patches, or read anew.
 
 use super::Whole;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMap, Container, Namespace, Node, Pod, PodSpec, PodStatus, Toleration,
-};
+use k8s_openapi::api::core::v1::{Affinity, ConfigMap, Namespace, Node, Pod, PodSpec, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use objects::owner::controller_of;
+use objects::parts::Parts::{self, All, AllBut, Nothing, Only};
+use objects::parts::{Selection, Shown};
 use serde_json::Value;
 
 /// Field owners and annotations: nobody reads them.
-pub(super) fn metadata(meta: &mut ObjectMeta) {
+const METADATA: Parts = AllBut(&[("annotations", Nothing), ("managedFields", Nothing)]);
+
+/// What is read of a pod.
+pub(super) struct OfPod;
+/// What is read of a node.
+pub(super) struct OfNode;
+/// What is read of a lease.
+pub(super) struct OfLease;
+
+/// What placement, scheduling and eviction read: names, labels, owners, affinity, tolerations, requests, ports, phase, reason,
+/// conditions, addresses and the promised node. Of the field owners as much as tells who has made it.
+impl Selection for OfPod {
+    const PARTS: Parts = {
+        const MADE: Parts = Only(&[("f:metadata", Only(&[("f:generateName", All)]))]);
+        const MAKERS: Parts = Only(&[("manager", All), ("fieldsV1", MADE)]);
+        const METADATA: Parts = AllBut(&[("annotations", Nothing), ("managedFields", MAKERS)]);
+        const CONTAINER: Parts =
+            Only(&[("name", All), ("ports", All), ("resources", All), ("restartPolicy", All)]);
+        const SPEC: Parts = AllBut(&[
+            ("volumes", Nothing),
+            ("ephemeralContainers", Nothing),
+            ("securityContext", Nothing),
+            ("hostAliases", Nothing),
+            ("dnsConfig", Nothing),
+            ("imagePullSecrets", Nothing),
+            ("containers", CONTAINER),
+            ("initContainers", CONTAINER),
+        ]);
+        const STATUS: Parts = Only(&[
+            ("phase", All),
+            ("reason", All),
+            ("conditions", All),
+            ("startTime", All),
+            ("nominatedNodeName", All),
+            ("hostIP", All),
+            ("podIP", All),
+            ("podIPs", All),
+        ]);
+        AllBut(&[("metadata", METADATA), ("spec", SPEC), ("status", STATUS)])
+    };
+}
+
+/// Images and volumes go; conditions, addresses, taints and allocatable stay.
+impl Selection for OfNode {
+    const PARTS: Parts = {
+        const STATUS: Parts = AllBut(&[
+            ("images", Nothing),
+            ("volumesAttached", Nothing),
+            ("volumesInUse", Nothing),
+            ("nodeInfo", Nothing),
+            ("config", Nothing),
+        ]);
+        AllBut(&[("metadata", METADATA), ("status", STATUS)])
+    };
+}
+
+/// A lease is read for its holder and time.
+impl Selection for OfLease {
+    const PARTS: Parts = AllBut(&[("metadata", METADATA)]);
+}
+
+/// See [`OfNode`].
+pub(super) fn node(shown: Shown<Node, OfNode>) -> Node {
+    shown.object
+}
+
+/// See [`OfLease`].
+pub(super) fn lease(shown: Shown<Lease, OfLease>) -> Lease {
+    shown.object
+}
+
+/// See [`OfPod`]; of what that leaves, what is of no use in this pod.
+pub(super) fn pod(shown: Shown<Pod, OfPod>) -> Pod {
+    let mut pod = shown.object;
+    let maker = foreign_maker(&pod.metadata);
+    pod.metadata.managed_fields = maker.map(|maker| vec![maker]);
+    if let Some(spec) =
+        pod.spec.as_mut().filter(|spec| spec.node_name.as_ref().is_some_and(|n| !n.is_empty()))
+    {
+        bound(spec);
+    }
+    if let Some(status) = &mut pod.status {
+        // A single one is the same again.
+        status.pod_ips = status.pod_ips.take().filter(|all| all.len() > 1);
+    }
+    pod
+}
+
+fn metadata(meta: &mut ObjectMeta) {
     meta.managed_fields = None;
     meta.annotations = None;
 }
 
 /// Any kind: only its metadata is made smaller.
-pub(super) fn only_metadata<K: kube::Resource>(object: &mut K) {
+pub(super) fn only_metadata<K: kube::Resource>(mut object: K) -> K {
     metadata(object.meta_mut());
+    object
 }
 
 /// Field owners only.
-pub(super) fn field_owners<K: kube::Resource>(object: &mut K) {
+pub(super) fn field_owners<K: kube::Resource>(mut object: K) -> K {
     object.meta_mut().managed_fields = None;
+    object
 }
 
 /// Field owners only, in both forms. Who has written the status, and when, stays: see [`daemonset::takeover`].
-pub(super) fn whole<K: kube::Resource>(object: &mut Whole<K>) {
+pub(super) fn whole<K: kube::Resource>(mut object: Whole<K>) -> Whole<K> {
     let meta = object.object.meta_mut();
     let mut writers = meta.managed_fields.take().unwrap_or_default();
     writers.retain(|entry| entry.subresource.as_deref() == Some("status"));
@@ -38,41 +129,7 @@ pub(super) fn whole<K: kube::Resource>(object: &mut Whole<K>) {
     if let Some(metadata) = object.json.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
-}
-
-/// What placement, scheduling and eviction read stays: names, labels, owners, affinity, tolerations, requests, ports,
-/// phase, reason, conditions, addresses and the promised node.
-pub(super) fn pod(pod: &mut Pod) {
-    let maker = foreign_maker(&pod.metadata);
-    metadata(&mut pod.metadata);
-    pod.metadata.managed_fields = maker.map(|maker| vec![maker]);
-    if let Some(spec) = &mut pod.spec {
-        spec.volumes = None;
-        spec.ephemeral_containers = None;
-        spec.security_context = None;
-        spec.host_aliases = None;
-        spec.dns_config = None;
-        spec.image_pull_secrets = None;
-        spec.containers.iter_mut().for_each(container);
-        spec.init_containers.iter_mut().flatten().for_each(container);
-        if spec.node_name.as_ref().is_some_and(|node| !node.is_empty()) {
-            bound(spec);
-        }
-    }
-    if let Some(status) = &mut pod.status {
-        *status = PodStatus {
-            phase: status.phase.take(),
-            reason: status.reason.take(),
-            conditions: status.conditions.take(),
-            start_time: status.start_time.take(),
-            nominated_node_name: status.nominated_node_name.take(),
-            host_ip: status.host_ip.take(),
-            pod_ip: status.pod_ip.take(),
-            // A single one is the same again.
-            pod_ips: status.pod_ips.take().filter(|all| all.len() > 1),
-            ..PodStatus::default()
-        };
-    }
+    object
 }
 
 /// Who else has made this daemon pod, if the server tells: the one to whom its `generateName` belongs. Our own pods, and those
@@ -104,41 +161,14 @@ fn bound(spec: &mut PodSpec) {
     spec.topology_spread_constraints = None;
 }
 
-fn container(container: &mut Container) {
-    *container = Container {
-        name: std::mem::take(&mut container.name),
-        ports: container.ports.take(),
-        resources: container.resources.take(),
-        restart_policy: container.restart_policy.take(),
-        ..Container::default()
-    };
-}
-
-/// Images and volumes go; conditions, addresses, taints and allocatable stay.
-pub(super) fn node(node: &mut Node) {
-    metadata(&mut node.metadata);
-    if let Some(status) = &mut node.status {
-        status.images = None;
-        status.volumes_attached = None;
-        status.volumes_in_use = None;
-        status.node_info = None;
-        status.config = None;
-    }
-}
-
-/// A lease is read for its holder and time.
-pub(super) fn lease(lease: &mut Lease) {
-    metadata(&mut lease.metadata);
-}
-
 /// A namespace is read for its phase and finalizers.
-pub(super) fn namespace(namespace: &mut Namespace) {
-    metadata(&mut namespace.metadata);
+pub(super) fn namespace(namespace: Namespace) -> Namespace {
+    only_metadata(namespace)
 }
 
 /// The published certificate authority is read as a whole.
-pub(super) fn config_map(map: &mut ConfigMap) {
-    metadata(&mut map.metadata);
+pub(super) fn config_map(map: ConfigMap) -> ConfigMap {
+    only_metadata(map)
 }
 
 #[cfg(test)]
@@ -146,9 +176,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn trimmed(sent: Value) -> Pod {
+        pod(serde_json::from_str(&sent.to_string()).unwrap())
+    }
+
     #[test]
     fn a_trimmed_pod_keeps_what_decisions_read() {
-        let mut full: Pod = serde_json::from_value(json!({
+        let trimmed = trimmed(json!({
             "metadata": {"name": "p", "labels": {"a": "b"}, "annotations": {"long": "text"},
                 "managedFields": [{"manager": "kubectl"}]},
             "spec": {"nodeName": "n1", "volumes": [{"name": "v"}], "tolerations": [{"operator": "Exists"},
@@ -157,10 +191,9 @@ mod tests {
                 "containers": [{"name": "c", "image": "i", "env": [{"name": "E"}], "command": ["x"],
                     "ports": [{"containerPort": 1, "hostPort": 2}], "resources": {"requests": {"cpu": "1"}}}]},
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
-                "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0}]}
-        }))
-        .unwrap();
-        pod(&mut full);
+                "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0}],
+                "podIPs": [{"ip": "10.0.0.1"}]}
+        }));
         let kept: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "labels": {"a": "b"}},
             "spec": {"nodeName": "n1", "tolerations": [{"operator": "Exists"}, {"operator": "Exists", "effect": "NoExecute"}],
@@ -169,7 +202,7 @@ mod tests {
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
         }))
         .unwrap();
-        assert_eq!(full, kept);
+        assert_eq!(trimmed, kept);
     }
 
     #[test]
@@ -177,20 +210,16 @@ mod tests {
         let spec = json!({"tolerations": [{"operator": "Exists", "effect": "NoSchedule"}], "nodeSelector": {"a": "b"},
             "affinity": {"nodeAffinity": {}}, "containers": []});
         let full: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
-        let mut trimmed = full.clone();
-        pod(&mut trimmed);
-        assert_eq!(trimmed, full);
+        assert_eq!(trimmed(json!({ "spec": spec })), full);
     }
 
     #[test]
     fn of_a_daemon_pod_it_stays_known_if_another_has_made_it() {
         let check = |kind: &str, maker: &str, kept: Value| {
-            let mut full: Pod = serde_json::from_value(json!({"metadata": {"name": "p",
+            let full = trimmed(json!({"metadata": {"name": "p",
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": kind, "name": "d", "uid": "u", "controller": true}],
                 "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:status": {}}},
-                    {"manager": maker, "fieldsV1": {"f:metadata": {"f:generateName": {}}}}]}}))
-            .unwrap();
-            pod(&mut full);
+                    {"manager": maker, "fieldsV1": {"f:metadata": {"f:generateName": {}}}}]}}));
             assert_eq!(json!(full.metadata.managed_fields), kept, "{kind} {maker}");
         };
         check("DaemonSet", "kube-controller-manager", json!([{"manager": "kube-controller-manager"}]));
@@ -202,8 +231,7 @@ mod tests {
     fn both_forms_lose_their_field_owners_but_for_those_who_write_the_status() {
         let sent = json!({"metadata": {"name": "d", "managedFields": [{"manager": "kubectl"},
             {"manager": "k", "subresource": "status", "fieldsType": "FieldsV1", "fieldsV1": {"f:status": {}}}]}});
-        let mut seen: Whole<Pod> = serde_json::from_value(sent).unwrap();
-        whole(&mut seen);
+        let seen: Whole<Pod> = whole(serde_json::from_value(sent).unwrap());
         let kept = json!([{"manager": "k", "subresource": "status", "fieldsType": "FieldsV1"}]);
         assert_eq!(json!(seen.object.metadata.managed_fields), kept);
         assert_eq!(seen.json, json!({"metadata": {"name": "d"}}));
@@ -212,12 +240,11 @@ mod tests {
 
     #[test]
     fn a_trimmed_node_loses_its_images_only() {
-        let mut full: Node = serde_json::from_value(json!({
-            "metadata": {"name": "n", "labels": {"a": "b"}},
+        let sent = json!({
+            "metadata": {"name": "n", "labels": {"a": "b"}, "managedFields": [{"manager": "m"}]},
             "status": {"images": [{"names": ["x"]}], "conditions": [{"type": "Ready", "status": "True"}]}
-        }))
-        .unwrap();
-        node(&mut full);
+        });
+        let full = node(serde_json::from_str(&sent.to_string()).unwrap());
         let kept = json!({"metadata": {"name": "n", "labels": {"a": "b"}},
             "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
         assert_eq!(full, serde_json::from_value(kept).unwrap());
