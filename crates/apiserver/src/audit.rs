@@ -17,8 +17,10 @@ use crate::limits::Place;
 use crate::request::{Request, Route, Target, Verb};
 use http::request::Parts;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
-use std::net::SocketAddr;
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,8 +29,8 @@ const TEXT_MAX: usize = 4096;
 
 /// Takes events.
 pub trait Sink: Send + Sync {
-    /// Takes one, or counts it as lost. Never waits.
-    fn record(&self, event: Value);
+    /// Takes one, or counts it as lost. Never waits; what it costs to write is no request's time.
+    fn record(&self, event: Event);
     /// How many were lost so far.
     fn lost(&self) -> u64;
 }
@@ -55,7 +57,7 @@ pub struct Record {
     sink: Arc<dyn Sink>,
     now: fn() -> Timestamp,
     begun: Instant,
-    event: Value,
+    event: Option<Event>,
 }
 
 /// A begun request.
@@ -85,24 +87,25 @@ impl Begun {
         server: &Inner,
         head: &Parts,
         request: &Request,
-        seen: &Seen,
+        seen: Seen,
         (code, error): (u16, Option<&ApiError>),
     ) -> Option<Record> {
         let sink = server.config.audit.clone()?;
-        if is_noise(request, seen, self.in_process) && !matches!(code, 401 | 403 | 429) {
+        if is_noise(request, &seen, self.in_process) && !matches!(code, 401 | 403 | 429) {
             return None;
         }
-        let event = event(&self, head, request, seen, (code, error));
-        Some(Record { sink, now: server.config.sources.now, begun: self.begun, event })
+        let (now, begun) = (server.config.sources.now, self.begun);
+        let event = Some(event(self, head, request, seen, (code, error)));
+        Some(Record { sink, now, begun, event })
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let mut event = std::mem::take(&mut self.event);
-        event["stageTimestamp"] = time((self.now)()).into();
+        let Some(mut event) = self.event.take() else { return };
+        event.stage_timestamp = Time((self.now)());
         let latency = format!("{:.3}ms", self.begun.elapsed().as_secs_f64() * 1e3);
-        event["annotations"]["apiserver.latency.k8s.io/total"] = latency.into();
+        event.annotations.insert("apiserver.latency.k8s.io/total", latency);
         self.sink.record(event);
     }
 }
@@ -127,89 +130,168 @@ fn is_noise(request: &Request, seen: &Seen, in_process: bool) -> bool {
     (reads && target.subresource.is_empty()) || (heartbeat && request.verb() != Verb::Delete)
 }
 
+/// What is recorded of a request. Made of what the request leaves behind, so that little is copied; the sink writes it.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    kind: &'static str,
+    api_version: &'static str,
+    level: &'static str,
+    #[serde(rename = "auditID")]
+    audit_id: String,
+    stage: &'static str,
+    #[serde(rename = "requestURI")]
+    request_uri: String,
+    verb: Cow<'static, str>,
+    user: Option<Who>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonated_user: Option<Who>,
+    #[serde(rename = "sourceIPs")]
+    source_ips: Vec<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object_ref: Option<ObjectRef>,
+    response_status: Status,
+    request_received_timestamp: Time,
+    stage_timestamp: Time,
+    /// What else is known of it.
+    pub annotations: BTreeMap<&'static str, String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Who {
+    username: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    uid: String,
+    groups: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ObjectRef {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    resource: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    namespace: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    api_group: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    api_version: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    subresource: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Status {
+    metadata: Nothing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    code: u16,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Nothing {}
+
+/// A moment, to the microsecond.
+#[derive(Debug, Default)]
+struct Time(Timestamp);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{:.6}", self.0))
+    }
+}
+
 fn event(
-    begun: &Begun,
+    begun: Begun,
     head: &Parts,
     request: &Request,
-    seen: &Seen,
+    seen: Seen,
     (code, error): (u16, Option<&ApiError>),
-) -> Value {
+) -> Event {
     let agent = head.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
     let uri = head.uri.path_and_query().map_or(request.path.as_str(), |uri| uri.as_str());
-    let peer = head.extensions.get::<Peer>().map(|Peer(peer)| peer.ip().to_string());
-    let verb = match request.verb() {
-        Verb::Other => head.method.as_str().to_ascii_lowercase(),
-        verb => verb.as_str().to_string(),
-    };
-    let mut event = json!({
-        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": begun.id,
-        "stage": "ResponseComplete", "requestURI": cut(uri), "verb": verb,
-        "user": seen.user.as_ref().map_or_else(|| json!({}), user),
-        "sourceIPs": peer.into_iter().collect::<Vec<_>>(),
-        "responseStatus": status(code, error),
-        "requestReceivedTimestamp": time(begun.received), "annotations": annotations(seen, code, error),
-    });
-    if let Some(agent) = agent {
-        event["userAgent"] = cut(agent).into();
+    Event {
+        kind: "Event",
+        api_version: "audit.k8s.io/v1",
+        level: "Metadata",
+        audit_id: begun.id,
+        stage: "ResponseComplete",
+        request_uri: cut(uri),
+        verb: match request.verb() {
+            Verb::Other => head.method.as_str().to_ascii_lowercase().into(),
+            verb => verb.as_str().into(),
+        },
+        annotations: annotations(seen.reason, code, error),
+        user: seen.user.map(Who::of),
+        impersonated_user: seen.impersonated.map(Who::of),
+        source_ips: head.extensions.get::<Peer>().map(|Peer(peer)| peer.ip()).into_iter().collect(),
+        user_agent: agent.map(cut),
+        object_ref: match &request.route {
+            Route::Resource(target) => Some(ObjectRef::of(target)),
+            _ => None,
+        },
+        response_status: Status::of(code, error),
+        request_received_timestamp: Time(begun.received),
+        stage_timestamp: Time(begun.received),
     }
-    if let Some(other) = &seen.impersonated {
-        event["impersonatedUser"] = user(other);
-    }
-    if let Route::Resource(target) = &request.route {
-        event["objectRef"] = object_ref(target);
-    }
-    event
 }
 
-fn user(user: &User) -> Value {
-    let mut out = json!({"username": user.name, "groups": user.groups});
-    if !user.uid.is_empty() {
-        out["uid"] = user.uid.as_str().into();
+impl Who {
+    fn of(user: User) -> Self {
+        Self { username: user.name, uid: user.uid, groups: user.groups, extra: user.extra }
     }
-    if !user.extra.is_empty() {
-        out["extra"] = json!(user.extra);
-    }
-    out
 }
 
-fn object_ref(target: &Target) -> Value {
-    let fields = [
-        ("resource", &target.plural),
-        ("namespace", &target.namespace),
-        ("name", &target.name),
-        ("apiGroup", &target.group),
-        ("apiVersion", &target.version),
-        ("subresource", &target.subresource),
-    ];
-    let filled = fields.into_iter().filter(|(_, text)| !text.is_empty());
-    filled.map(|(field, text)| (field.to_string(), Value::from(text.as_str()))).collect::<Map<_, _>>().into()
-}
-
-/// The reason of a refusal, but not its text: that of a validation repeats what the body held.
-fn status(code: u16, error: Option<&ApiError>) -> Value {
-    let mut status = json!({"metadata": {}, "code": code});
-    if let Some(error) = error {
-        status["status"] = "Failure".into();
-        status["reason"] = error.reason.into();
-        if matches!(code, 401 | 403 | 404 | 429) {
-            status["message"] = cut(&error.message).into();
+impl ObjectRef {
+    fn of(target: &Target) -> Self {
+        Self {
+            resource: target.plural.clone(),
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+            api_group: target.group.clone(),
+            api_version: target.version.clone(),
+            subresource: target.subresource.clone(),
         }
     }
-    status
 }
 
-fn annotations(seen: &Seen, code: u16, error: Option<&ApiError>) -> Value {
-    match (&seen.reason, error) {
+impl Status {
+    /// The reason of a refusal, but not its text: that of a validation repeats what the body held.
+    fn of(code: u16, error: Option<&ApiError>) -> Self {
+        let told = error.filter(|_| matches!(code, 401 | 403 | 404 | 429));
+        Self {
+            metadata: Nothing {},
+            status: error.map(|_| "Failure"),
+            reason: error.map(|error| error.reason.into()),
+            message: told.map(|error| cut(&error.message)),
+            code,
+        }
+    }
+}
+
+fn annotations(
+    reason: Option<String>,
+    code: u16,
+    error: Option<&ApiError>,
+) -> BTreeMap<&'static str, String> {
+    const DECISION: &str = "authorization.k8s.io/decision";
+    match (reason, error) {
         (Some(reason), _) => {
-            json!({"authorization.k8s.io/decision": "allow", "authorization.k8s.io/reason": reason})
+            BTreeMap::from([(DECISION, "allow".into()), ("authorization.k8s.io/reason", reason)])
         }
-        (None, Some(_)) if code == 403 => json!({"authorization.k8s.io/decision": "forbid"}),
-        _ => json!({}),
+        (None, Some(_)) if code == 403 => BTreeMap::from([(DECISION, "forbid".into())]),
+        _ => BTreeMap::new(),
     }
-}
-
-fn time(at: Timestamp) -> String {
-    format!("{at:.6}")
 }
 
 fn cut(text: &str) -> String {

@@ -103,9 +103,10 @@ where
         reply.headers_mut().insert("audit-id", id);
     }
     let outcome = (reply.status().as_u16(), error.as_ref());
-    let record = audited.and_then(|audited| audited.answered(&server.inner, &head, &parsed, &seen, outcome));
+    let place = seen.place.take();
+    let record = audited.and_then(|audited| audited.answered(&server.inner, &head, &parsed, seen, outcome));
     if streams(&parsed) && error.is_none() {
-        reply = reply::holding(reply, (record, seen.place.take()));
+        reply = reply::holding(reply, (record, place));
     }
     tracing::debug!(
         target: "access",

@@ -53,7 +53,7 @@ mod usage;
 mod verbs;
 mod watch;
 
-pub use audit::Sink as AuditSink;
+pub use audit::{Event as AuditEvent, Sink as AuditSink};
 pub use authn::{TokenUser, User};
 pub use handle::UserService;
 pub use serve::{Bounds, ServeError, serve, serve_within};

@@ -9,8 +9,7 @@
 
 use crate::config::AuditLog;
 use anyhow::{Context as _, Result};
-use apiserver::AuditSink;
-use serde_json::Value;
+use apiserver::{AuditEvent, AuditSink};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -32,7 +31,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The sink of a server. Dropping the last of it writes what waits.
 pub struct Log {
-    queue: Option<SyncSender<Value>>,
+    queue: Option<SyncSender<AuditEvent>>,
     lost: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,7 +56,7 @@ impl Log {
     fn start(output: Output) -> Result<Self> {
         let (queue, events) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
-        let writer = Writer { output, lost: lost.clone(), said: 0, told: None };
+        let writer = Writer { output, lost: lost.clone(), said: 0, told: None, line: Vec::new() };
         let thread =
             std::thread::Builder::new().name("audit-log".into()).spawn(move || writer.run(&events))?;
         Ok(Self { queue: Some(queue), lost, thread: Some(thread) })
@@ -65,7 +64,7 @@ impl Log {
 }
 
 impl AuditSink for Log {
-    fn record(&self, event: Value) {
+    fn record(&self, event: AuditEvent) {
         let Some(queue) = &self.queue else { return };
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(event)
             && self.lost.fetch_add(1, Ordering::Relaxed) == 0
@@ -95,11 +94,13 @@ struct Writer {
     /// Lost events that were said in an event.
     said: u64,
     told: Option<Instant>,
+    /// The last event as a line; its room is used again.
+    line: Vec<u8>,
 }
 
 impl Writer {
     /// Writes until nobody can record any more. Flushes whenever nothing waits.
-    fn run(mut self, events: &Receiver<Value>) {
+    fn run(mut self, events: &Receiver<AuditEvent>) {
         while let Ok(event) = events.recv() {
             self.write(event);
             while let Ok(event) = events.try_recv() {
@@ -111,12 +112,16 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, mut event: Value) {
+    fn write(&mut self, mut event: AuditEvent) {
         let lost = self.lost.load(Ordering::Relaxed);
         if lost > self.said {
-            event["annotations"]["everynode.dev/lost-events"] = (lost - self.said).to_string().into();
+            event.annotations.insert("everynode.dev/lost-events", (lost - self.said).to_string());
         }
-        match self.output.line(&format!("{event}\n")) {
+        self.line.clear();
+        // Writing texts and numbers to memory cannot fail.
+        let _ = serde_json::to_writer(&mut self.line, &event);
+        self.line.push(b'\n');
+        match self.output.line(&self.line) {
             Ok(()) => self.said = lost,
             Err(error) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
@@ -135,9 +140,9 @@ impl Writer {
 }
 
 impl Output {
-    fn line(&mut self, line: &str) -> std::io::Result<()> {
+    fn line(&mut self, line: &[u8]) -> std::io::Result<()> {
         match self {
-            Output::Standard => std::io::stdout().lock().write_all(line.as_bytes()),
+            Output::Standard => std::io::stdout().lock().write_all(line),
             Output::File(file) => file.line(line),
         }
     }
@@ -166,12 +171,12 @@ impl Rotated {
         Ok(Self { path: path.into(), file: BufWriter::new(file), bytes, limit })
     }
 
-    fn line(&mut self, line: &str) -> std::io::Result<()> {
+    fn line(&mut self, line: &[u8]) -> std::io::Result<()> {
         let length = line.len() as u64;
         if self.bytes > 0 && self.bytes + length > self.limit {
             self.rotate()?;
         }
-        self.file.write_all(line.as_bytes())?;
+        self.file.write_all(line)?;
         self.bytes += length;
         Ok(())
     }
@@ -203,8 +208,18 @@ fn append(path: &Path) -> std::io::Result<(File, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
     use std::os::unix::fs::PermissionsExt as _;
+
+    fn event(n: usize) -> AuditEvent {
+        let mut event = AuditEvent::default();
+        event.annotations.insert("n", n.to_string());
+        event
+    }
+
+    fn numbers(path: &Path) -> Vec<Value> {
+        lines(path).into_iter().map(|line| line["annotations"].clone()).collect()
+    }
 
     fn lines(path: &Path) -> Vec<Value> {
         let text = std::fs::read_to_string(path).unwrap();
@@ -217,9 +232,9 @@ mod tests {
         let path = dir.path().join("audit.log");
         for n in 0..2 {
             let log = open(&AuditLog::Default, dir.path()).unwrap().unwrap();
-            log.record(json!({"n": n}));
+            log.record(event(n));
         }
-        assert_eq!(lines(&path), [json!({"n": 0}), json!({"n": 1})]);
+        assert_eq!(numbers(&path), [json!({"n": "0"}), json!({"n": "1"})]);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(open(&AuditLog::Off, dir.path()).unwrap().is_none());
         let error = open(&AuditLog::File(dir.path().join("no/a.log")), dir.path()).err().unwrap().to_string();
@@ -232,7 +247,7 @@ mod tests {
         let path = dir.path().join("a");
         let mut file = Rotated::open(&path, 10).unwrap();
         for n in 0..20 {
-            file.line(&format!("line {n:02}\n")).unwrap();
+            file.line(format!("line {n:02}\n").as_bytes()).unwrap();
         }
         file.file.flush().unwrap();
         let mut found: Vec<String> = std::fs::read_dir(dir.path())
@@ -250,19 +265,21 @@ mod tests {
         // Every write to this device fails with "no space left".
         let Ok(full) = Rotated::open(Path::new("/dev/full"), FILE_BYTES) else { return };
         let lost = Arc::new(AtomicU64::new(0));
-        let mut writer = Writer { output: Output::File(full), lost: lost.clone(), said: 0, told: None };
+        let mut writer =
+            Writer { output: Output::File(full), lost: lost.clone(), said: 0, told: None, line: Vec::new() };
         for _ in 0..3 {
-            let long = "x".repeat(20_000);
-            writer.write(json!({"long": long}));
+            let mut long = event(0);
+            long.annotations.insert("long", "x".repeat(20_000));
+            writer.write(long);
         }
         assert!(lost.load(Ordering::Relaxed) >= 2 && writer.told.is_some());
         let dir = tempfile::tempdir().unwrap();
         writer.output = Output::File(Rotated::open(&dir.path().join("a"), FILE_BYTES).unwrap());
         let count = lost.load(Ordering::Relaxed).to_string();
-        writer.write(json!({}));
-        writer.write(json!({}));
+        writer.write(AuditEvent::default());
+        writer.write(AuditEvent::default());
         writer.output.flush().unwrap();
-        let said = json!({"annotations": {"everynode.dev/lost-events": count}});
-        assert_eq!(lines(&dir.path().join("a")), [said, json!({})]);
+        let said = json!({"everynode.dev/lost-events": count});
+        assert_eq!(numbers(&dir.path().join("a")), [said, json!({})]);
     }
 }

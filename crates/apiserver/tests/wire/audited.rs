@@ -1,7 +1,7 @@
 //! What the audit log says of requests (audit.k8s.io/v1 at level Metadata), and what it never says.
 
 use crate::harness::{Harness, config};
-use apiserver::{AuditSink, Config, User};
+use apiserver::{AuditEvent, AuditSink, Config, User};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 struct Kept(Mutex<Vec<Value>>);
 
 impl AuditSink for Kept {
-    fn record(&self, event: Value) {
-        self.0.lock().unwrap().push(event);
+    fn record(&self, event: AuditEvent) {
+        self.0.lock().unwrap().push(json!(event));
     }
 
     fn lost(&self) -> u64 {
