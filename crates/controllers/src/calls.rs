@@ -11,7 +11,7 @@
 //! Kubernetes: `client-go/util/flowcontrol`, `client-go/tools/metrics`.
 
 mod again;
-mod pace;
+pub(crate) mod pace;
 
 pub use pace::Pace;
 

@@ -6,6 +6,7 @@
 
 pub mod correlate;
 
+use crate::calls::pace::{Pace, Turns};
 use correlate::{Correlator, Occurrence, Post};
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -15,11 +16,16 @@ use kube::{Api, Client};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Occurrences that wait for the writer; more are dropped. Kubernetes: `maxQueuedEvents`.
 const QUEUED_MAX: usize = 1000;
 /// Writes in flight: a thousand pods that are bound at once are a thousand Events.
 const WRITES_AT_A_TIME: usize = 8;
+/// What all loops together write. A rollout over thousands of nodes would otherwise write an Event for every pod, a third of
+/// its requests, while people wait for the pods; so those are spread over the time after it, as far as [`QUEUED_MAX`] goes.
+/// Kubernetes: the scheduler's `--kube-api-qps` and `--kube-api-burst`, whose client of events has them for itself.
+const PACE: Pace = Pace { qps: 50.0, burst: 100 };
 /// Attempts for an Event whose write fails in a way that may pass.
 const ATTEMPTS: u32 = 3;
 /// Wait between two attempts.
@@ -85,13 +91,20 @@ where
 /// Writes what the recorders tell, for ever. Two writes of one Event may overtake each other; then the later one finds
 /// or makes it all the same.
 pub async fn write(client: Client, occurrences: Occurrences, now: fn() -> Timestamp) -> Infallible {
-    let mut correlator = Correlator::default();
+    let (mut correlator, turns) = (Correlator::default(), Turns::new(PACE));
     let mut queue = occurrences.0;
     let told = futures::stream::poll_fn(move |context| queue.poll_recv(context));
     let posts = told.map(|occurrence| {
         let post = correlator.observe(&occurrence, now());
         let client = client.clone();
+        let turn = match post {
+            Post::Drop => Duration::ZERO,
+            Post::Create(_) | Post::Count(_) => turns.next(Instant::now()),
+        };
         async move {
+            if !turn.is_zero() {
+                tokio::time::sleep(turn).await;
+            }
             if let Err(error) = send(&client, &post).await {
                 tracing::debug!(%error, reason = occurrence.reason, "an event is lost");
             }

@@ -24,23 +24,23 @@ impl Pace {
 
 /// Gives out turns.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     pace: Pace,
     /// When all that was given out would be used up at an even pace.
     level: Mutex<Option<Instant>>,
 }
 
 impl Turns {
-    pub(super) fn new(pace: Pace) -> Self {
+    pub(crate) fn new(pace: Pace) -> Self {
         Self { pace, level: Mutex::new(None) }
     }
 
-    pub(super) fn pace(&self) -> Pace {
+    pub(crate) fn pace(&self) -> Pace {
         self.pace
     }
 
     /// How long the next one waits.
-    pub(super) fn next(&self, now: Instant) -> Duration {
+    pub(crate) fn next(&self, now: Instant) -> Duration {
         let each = Duration::try_from_secs_f64(1.0 / self.pace.qps).unwrap_or(Duration::ZERO);
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         let before = level.map_or(now, |level| level.max(now));
