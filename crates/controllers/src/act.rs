@@ -7,6 +7,10 @@
 //!
 //! Kubernetes: `controller_utils.go`, `daemon_controller.go` (`syncNodes`, `storeDaemonSetStatus`).
 
+mod answers;
+
+pub(crate) use answers::of_uid;
+
 use crate::Shared;
 use crate::caches::Whole;
 use crate::daemonsets::doubts::is_doubtful;
@@ -14,14 +18,15 @@ use crate::daemonsets::ledgers::Ledgers;
 use crate::events;
 use crate::expectations::Expectations;
 use crate::tolerate;
+use answers::{Made, MadeMeta, as_seen, text, word};
 use daemonset::{Action, Change, Event, conditions};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{PartialObjectMeta, Status};
+use kube::{Api, Resource as _};
 use objects::key::ObjectKey;
 use serde_json::{Value, json};
 
@@ -195,9 +200,8 @@ impl Actor<'_> {
 
     async fn create_pod(&self, action: &Action, node: &str, pod: &Value) -> Result<(), CallError> {
         match self.post::<Pod>(pod.to_string().into_bytes()).await {
-            Ok(created) => {
-                let meta = created.metadata;
-                let (key, uid) = (ObjectKey::of(&meta), meta.uid.unwrap_or_default());
+            Ok(Made { metadata: MadeMeta { namespace, name, uid } }) => {
+                let key = ObjectKey { namespace, name };
                 self.note(&key.name);
                 self.expectations.created(self.uid(), node, &key, &uid, self.shared.now());
                 self.tell(action.succeeded(&key.name));
@@ -219,7 +223,7 @@ impl Actor<'_> {
     }
 
     /// Creates from text, so that what our types do not know gets there, and revisions byte for byte.
-    async fn post<K>(&self, body: Vec<u8>) -> kube::Result<PartialObjectMeta<K>>
+    async fn post<K>(&self, body: Vec<u8>) -> kube::Result<Made>
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
@@ -231,7 +235,10 @@ impl Actor<'_> {
     async fn delete_pod(&self, action: &Action, name: &str, uid: &str, seen: &str) -> Result<(), CallError> {
         // 409: it has changed, or another pod has its name. Either brings an event, and that another look.
         let is_settled = |status: &Status| status.is_not_found() || status.is_conflict();
-        match tolerate(self.pods().delete(name, &as_seen(uid, seen)).await, is_settled) {
+        // What is left of the pod is not read: the watch tells it.
+        let request = kube::core::Request::new(Pod::url_path(&(), Some(self.namespace())));
+        let request = request.delete(name, &as_seen(uid, seen)).map_err(kube::Error::BuildRequest)?;
+        match tolerate(self.shared.client.request_text(request).await, is_settled) {
             Ok(Some(_)) => {
                 self.note(name);
                 let (key, now) = (ObjectKey::new(self.namespace(), name), self.shared.now());
@@ -331,35 +338,6 @@ where
     let is_fine = |status: &Status| status.is_not_found() || (claim == Change::Release && status.code == 422);
     tolerate(outcome, is_fine)?;
     Ok(())
-}
-
-/// Deletes only the object with this uid.
-pub(crate) fn of_uid(uid: &str) -> DeleteParams {
-    as_seen(uid, "")
-}
-
-/// The same, and only this version of it unless that is empty.
-fn as_seen(uid: &str, version: &str) -> DeleteParams {
-    let resource_version = (!version.is_empty()).then(|| version.to_string());
-    let preconditions = Some(Preconditions { uid: Some(uid.to_string()), resource_version });
-    DeleteParams { preconditions, ..DeleteParams::default() }
-}
-
-/// The server's words where it has some: events show them to people.
-fn text(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
-    }
-}
-
-/// One word for why the server has not done something: the same for the same cause, unlike its text.
-fn word(error: &kube::Error) -> &str {
-    match error {
-        kube::Error::Api(status) if !status.reason.is_empty() => &status.reason,
-        kube::Error::Api(_) => "Refused",
-        _ => "NoAnswer",
-    }
 }
 
 /// What became of a group of actions.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{ObjectMeta, PartialObjectMeta, Status};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource as _};
 use objects::key::ObjectKey;
 use objects::pod;
 use scheduler::Nomination;
@@ -34,8 +34,10 @@ pub(super) async fn bind(client: &Client, key: &ObjectKey, pod: &Pod, node: &str
             ..ObjectReference::default()
         },
     };
-    let params = PostParams::default();
-    pods(client, key).create_subresource::<_, Value>("binding", &key.name, &params, &binding).await?;
+    let body = serde_json::to_vec(&binding).map_err(kube::Error::SerdeError)?;
+    let request = kube::core::Request::new(Pod::url_path(&(), Some(&key.namespace)));
+    let request = request.create_subresource("binding", &key.name, &PostParams::default(), body);
+    client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
     Ok(())
 }
 
