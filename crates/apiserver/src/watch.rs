@@ -34,6 +34,8 @@ use tokio_util::sync::CancellationToken;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long before its end a watcher gets a last bookmark.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+/// Bytes of one piece of the stream, but for a single line that is longer: what a connection writes at once.
+const PIECE: usize = 64 * 1024;
 /// Without `timeoutSeconds` a watch lives between this and twice this (3.3.6).
 const DEFAULT_LIFE: Duration = Duration::from_secs(1800);
 /// Longest `timeoutSeconds` that is taken at its word: a day.
@@ -177,16 +179,36 @@ impl Stream {
         })
     }
 
-    /// The next line, or none when the watch is over.
+    /// The next lines, or none when the watch is over. What is there leaves together: in a storm a piece of its own for every
+    /// line would cost connection and client more than the line.
     async fn next(&mut self) -> Option<Bytes> {
+        let first = self.next_line().await?;
+        let mut piece = BytesMut::new();
+        while first.len().max(piece.len()) < PIECE {
+            let Some(line) = self.line_at_hand() else { break };
+            if piece.is_empty() {
+                piece.reserve(PIECE);
+                piece.put_slice(&first);
+            }
+            piece.put_slice(&line);
+        }
+        Some(if piece.is_empty() { first } else { piece.freeze() })
+    }
+
+    /// A line for which nothing has to be waited.
+    fn line_at_hand(&mut self) -> Option<Bytes> {
+        if let Some(item) = self.initial.next() {
+            return Some(self.line(Change::Added, &item, item.revision));
+        }
+        if let Some(revision) = self.initial_end.take() {
+            return Some(self.bookmark(revision, true));
+        }
+        self.lines.pop_front()
+    }
+
+    async fn next_line(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(item) = self.initial.next() {
-                return Some(self.line(Change::Added, &item, item.revision));
-            }
-            if let Some(revision) = self.initial_end.take() {
-                return Some(self.bookmark(revision, true));
-            }
-            if let Some(line) = self.lines.pop_front() {
+            if let Some(line) = self.line_at_hand() {
                 return Some(line);
             }
             match self.subscription.take() {

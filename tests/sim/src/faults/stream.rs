@@ -72,6 +72,8 @@ struct Stream {
     /// The first events are what is there; they count when their end is marked.
     listing: bool,
     again: Option<Bytes>,
+    /// What has come and not been passed on.
+    piece: Bytes,
     over: bool,
 }
 
@@ -89,7 +91,8 @@ pub(super) fn disturbed(
         let line = http_body_util::Full::new(Bytes::from(line));
         return line.map_err(|never| match never {}).boxed_unsync();
     }
-    let stream = Stream { body, call, faults, listing: from_start, again: None, over: false };
+    let stream =
+        Stream { body, call, faults, listing: from_start, again: None, piece: Bytes::new(), over: false };
     let frames = futures::stream::unfold(stream, |mut stream| async move {
         let line = stream.next().await?;
         Some((line.map(Frame::data), stream))
@@ -105,8 +108,8 @@ impl Stream {
         if self.over {
             return None;
         }
-        let line = match self.body.frame().await? {
-            Ok(frame) => frame.into_data().ok()?,
+        let line = match self.next_line().await? {
+            Ok(line) => line,
             Err(error) => return Some(Err(error)),
         };
         match self.faults.mishap() {
@@ -125,6 +128,18 @@ impl Stream {
         }
         self.note(&line);
         Some(Ok(line))
+    }
+
+    /// A piece may be several lines; each has a mishap of its own.
+    async fn next_line(&mut self) -> Option<Result<Bytes, BodyError>> {
+        if self.piece.is_empty() {
+            self.piece = match self.body.frame().await? {
+                Ok(frame) => frame.into_data().ok()?,
+                Err(error) => return Some(Err(error)),
+            };
+        }
+        let end = self.piece.iter().position(|byte| *byte == b'\n').map_or(self.piece.len(), |at| at + 1);
+        Some(Ok(self.piece.split_to(end)))
     }
 
     fn breaks(&mut self) -> Option<Result<Bytes, BodyError>> {
