@@ -1,9 +1,10 @@
 //! Which limit of ours, or of the server, slows the work down?
 //!
-//! A wait longer than [`NOTICED`] is counted, and one line a minute says for what: enough to know which flag to turn, and never
-//! a log that grows with the load.
+//! A wait longer than [`NOTICED`] is counted, and one line a minute for each limit says how long: enough to know which flag to
+//! turn, and never a log that grows with the load.
 
 use crate::metrics::{Metrics, table};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -33,7 +34,7 @@ pub enum Limit {
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
     metrics: Metrics,
-    told: Arc<Mutex<Option<Instant>>>,
+    told: Arc<Mutex<BTreeMap<&'static str, Instant>>>,
 }
 
 impl Limits {
@@ -59,16 +60,16 @@ impl Limits {
             Limit::Server => ("server", "the API server, which answers 429 Too Many Requests".to_string()),
         };
         self.metrics.count(&table::LIMITS, &[label]);
-        if self.may_tell(Instant::now()) {
+        if self.may_tell(label, Instant::now()) {
             tracing::warn!(limit = label, "slowed down by {text}");
         }
     }
 
-    fn may_tell(&self, now: Instant) -> bool {
+    fn may_tell(&self, label: &'static str, now: Instant) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = told.is_none_or(|last| now.duration_since(last) >= BETWEEN_LINES);
+        let may = told.get(label).is_none_or(|last| now.duration_since(*last) >= BETWEEN_LINES);
         if may {
-            *told = Some(now);
+            told.insert(label, now);
         }
         may
     }
@@ -79,12 +80,13 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_line_comes_once_a_minute_and_short_waits_do_not_count() {
+    async fn a_limit_has_a_line_once_a_minute_and_short_waits_do_not_count() {
         let limits = Limits::default();
         let now = Instant::now();
-        assert!(limits.may_tell(now));
-        assert!(!limits.may_tell(now + Duration::from_secs(59)));
-        assert!(limits.may_tell(now + Duration::from_secs(60)));
+        assert!(limits.may_tell("workers", now));
+        assert!(!limits.may_tell("workers", now + Duration::from_secs(59)));
+        assert!(limits.may_tell("rate", now + Duration::from_secs(59)), "no limit speaks for another");
+        assert!(limits.may_tell("workers", now + Duration::from_secs(60)));
         limits.waited(Limit::Workers(2), Duration::from_millis(999));
         assert!(!limits.metrics.text().contains("workers"));
         limits.waited(Limit::Workers(2), NOTICED);

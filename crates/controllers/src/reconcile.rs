@@ -154,6 +154,7 @@ impl<K: Ord + Clone + Debug> Queue<K> {
     fn finish<E: Display>(&self, key: K, outcome: Result<Next, E>) {
         let mut inner = self.lock();
         let began = inner.running.remove(&key);
+        inner.line_up(&key, Instant::now());
         if let (Some(Meter { name, metrics, .. }), Some(began)) = (&self.meter, began) {
             metrics.observe(&table::WORKED, &[name], began.elapsed());
             outcome.as_ref().err().iter().for_each(|_| metrics.count(&table::RETRIES, &[name]));
@@ -193,6 +194,15 @@ impl<K: Ord + Clone> Inner<K> {
         self.due.insert(key.clone(), at);
         self.by_time.insert((at, key));
         true
+    }
+
+    /// What was wanted while it ran waits from now on, behind those who have waited longer.
+    fn line_up(&mut self, key: &K, now: Instant) {
+        if let Some(at) = self.due.get_mut(key).filter(|at| **at < now) {
+            self.by_time.remove(&(*at, key.clone()));
+            *at = now;
+            self.by_time.insert((now, key.clone()));
+        }
     }
 
     /// The next key that is due and does not run already.
@@ -323,6 +333,20 @@ mod tests {
         // WE-18.
         check(&[(0, "a"), (0, "b"), (0, "c")], |_, _| Ok(Next::Rest), &[(20, "a"), (20, "b"), (120, "c")])
             .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_waits_for_its_own_run_waits_for_no_worker() {
+        let queue = Queue::<&str>::new(Duration::ZERO);
+        queue.add("a");
+        queue.add("b");
+        assert_eq!(queue.take(2), Some("a"));
+        queue.add("a");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        queue.finish("a", Ok::<_, String>(Next::Rest));
+        let (now, mut inner) = (Instant::now(), queue.lock());
+        let waits = [inner.take(now), inner.take(now)].map(|taken| taken.map(|(due, key)| (now - due, key)));
+        assert_eq!(waits, [Some((Duration::from_secs(5), "b")), Some((Duration::ZERO, "a"))]);
     }
 
     #[tokio::test(start_paused = true)]
