@@ -6,6 +6,7 @@
 //! Kubernetes: `client-go/tools/cache/reflector.go`.
 
 use super::mirror::{Kept, Mirror};
+use super::rhythm;
 use futures::StreamExt as _;
 use kube::Api;
 use kube::runtime::watcher::{self, Event};
@@ -14,12 +15,7 @@ use std::convert::Infallible;
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Wait after the first error of a watch; each further one in a row doubles it.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// Longest wait between two attempts: a server that returns is noticed within this.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Errors in a row of which each is a warning; further ones are noted at debug level.
 const LOUD_ERRORS: u32 = 3;
 
@@ -127,8 +123,8 @@ fn is_refused(error: &watcher::Error) -> bool {
 }
 
 async fn pause(what: &str, error: &watcher::Error, failures: &mut u32) {
-    let wait = FIRST_WAIT.saturating_mul(2u32.saturating_pow(*failures)).min(LONGEST_WAIT);
     *failures = failures.saturating_add(1);
+    let wait = rhythm::delay(*failures);
     match *failures <= LOUD_ERRORS {
         true => tracing::warn!(%what, %error, ?wait, "watch interrupted"),
         false => tracing::debug!(%what, %error, ?wait, "watch interrupted"),

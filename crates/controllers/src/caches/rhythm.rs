@@ -138,7 +138,8 @@ impl Streak {
     }
 }
 
-fn delay(length: u32) -> Duration {
+/// The wait after so many attempts in a row that were in vain, at least one.
+pub(super) fn delay(length: u32) -> Duration {
     FIRST_WAIT.saturating_mul(2u32.saturating_pow(length.saturating_sub(1))).min(LONGEST_WAIT)
 }
 
