@@ -4,13 +4,12 @@
 //! effect, a watch loses nothing but its end, and only an answer that may be old by Kubernetes' rules
 //! (`resourceVersion=0`) is old. A test turns troubles on and off and asks [`Door::calls`] what they have cost.
 
-use crate::http::{self, Body, Chunks, Head, pass, write_chunk};
+use crate::http::{self, Body, Chunks, Head, Sides, pass, write_chunk};
 use crate::{Kubectl, Running};
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{BufRead, BufReader, Write, sink};
-use std::net::TcpStream;
 use std::ops::Sub;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -86,7 +85,7 @@ impl Door {
     pub fn open(kubectl: &Kubectl) -> Result<Self> {
         let state = Arc::<State>::default();
         let kept = state.clone();
-        let (port, proxy) = http::open(kubectl, move |client, behind| connection(client, behind, &kept))?;
+        let (port, proxy) = http::open(kubectl, move |sides| connection(sides, &kept))?;
         let folder = tempfile::Builder::new().prefix("everynode-door-").tempdir()?;
         let named = |what: &str, value: &str| format!("[{{\"name\": \"door\", \"{what}\": {value}}}]");
         let kubeconfig = format!(
@@ -244,34 +243,29 @@ impl Asked {
 }
 
 /// One client on one connection, as HTTP/1.1 has it.
-fn connection(client: TcpStream, behind: &str, state: &State) -> Result<()> {
-    let mut server = TcpStream::connect(behind)?;
-    let mut from_client = BufReader::new(client.try_clone()?);
-    let mut from_server = BufReader::new(server.try_clone()?);
-    let mut client = client;
+fn connection(mut sides: Sides, state: &State) -> Result<()> {
     loop {
-        let request = Head::read(&mut from_client)?;
+        let request = sides.request()?;
         let asked = Asked::of(&request);
         let trouble = state.fate(&asked);
         if let Writes::Refused(code) = trouble.writes {
-            pass(&mut from_client, &mut sink(), request.body(false)?)?;
+            sides.swallow(&request)?;
             std::thread::sleep(trouble.late);
-            client.write_all(refusal(code).as_bytes())?;
+            sides.client.write_all(refusal(code).as_bytes())?;
             continue;
         }
-        server.write_all(request.without("accept-encoding").as_bytes())?;
-        pass(&mut from_client, &mut server, request.body(false)?)?;
-        let answer = Head::read(&mut from_server)?;
+        let answer = sides.ask(&request)?;
+        let Sides { client, from_server, .. } = &mut sides;
         std::thread::sleep(trouble.late);
         if trouble.writes == Writes::Unanswered {
-            pass(&mut from_server, &mut sink(), answer.body(true)?)?;
+            pass(from_server, &mut sink(), answer.body(true)?)?;
             client.write_all(refusal(504).as_bytes())?;
             continue;
         }
         client.write_all(answer.text().as_bytes())?;
         match answer.body(true)? {
-            Body::Chunked if asked.watches => return watch(&mut from_server, &mut client, state, &asked),
-            body => drop(pass(&mut from_server, &mut client, body)?),
+            Body::Chunked if asked.watches => return watch(from_server, client, state, &asked),
+            body => drop(pass(from_server, client, body)?),
         }
     }
 }

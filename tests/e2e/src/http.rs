@@ -5,7 +5,7 @@
 
 use crate::{Kubectl, Running};
 use anyhow::{Context, Result, ensure};
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write, sink};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ const LINE_MAX: u64 = 64 * 1024;
 /// What is kept of the begin of a body.
 const BEGIN_MAX: usize = 4096;
 
-/// Opens a door to the cluster of this kubectl: `serve` gets each client that comes, and the address behind. Answers the port,
+/// Opens a door to the cluster of this kubectl: `serve` gets each connection that comes. Answers the port,
 /// and the `kubectl proxy` behind, which has the administrator's certificate and with which all connections end.
 pub(crate) fn open(
     kubectl: &Kubectl,
-    serve: impl Fn(TcpStream, &str) -> Result<()> + Clone + Send + 'static,
+    serve: impl Fn(Sides) -> Result<()> + Clone + Send + 'static,
 ) -> Result<(u16, Running)> {
     let mut proxy = kubectl.start(&["proxy", "--port=0"]);
     let said = proxy.line(START_LIMIT, |line| line.starts_with("Starting to serve on "));
@@ -32,10 +32,44 @@ pub(crate) fn open(
         for client in listener.incoming().flatten() {
             let (behind, serve) = (behind.clone(), serve.clone());
             // A client that goes in the middle of an answer is how every watch ends.
-            std::thread::spawn(move || drop(serve(client, &behind)));
+            std::thread::spawn(move || drop(Sides::of(client, &behind).and_then(serve)));
         }
     });
     Ok((port, proxy))
+}
+
+/// A client, and the server behind the door.
+pub(crate) struct Sides {
+    pub(crate) client: TcpStream,
+    from_client: BufReader<TcpStream>,
+    server: TcpStream,
+    pub(crate) from_server: BufReader<TcpStream>,
+}
+
+impl Sides {
+    fn of(client: TcpStream, behind: &str) -> Result<Self> {
+        let server = TcpStream::connect(behind)?;
+        let (from_client, from_server) =
+            (BufReader::new(client.try_clone()?), BufReader::new(server.try_clone()?));
+        Ok(Self { client, from_client, server, from_server })
+    }
+
+    /// The next request; its body waits.
+    pub(crate) fn request(&mut self) -> Result<Head> {
+        Head::read(&mut self.from_client)
+    }
+
+    /// The request goes no further.
+    pub(crate) fn swallow(&mut self, request: &Head) -> Result<()> {
+        pass(&mut self.from_client, &mut sink(), request.body(false)?).map(drop)
+    }
+
+    /// The request goes on, without leave to compress the answer; the answer's body waits.
+    pub(crate) fn ask(&mut self, request: &Head) -> Result<Head> {
+        self.server.write_all(request.without("accept-encoding").as_bytes())?;
+        pass(&mut self.from_client, &mut self.server, request.body(false)?)?;
+        Head::read(&mut self.from_server)
+    }
 }
 
 /// How long a body is.

@@ -4,12 +4,11 @@
 //! passes everything on. A line has method, path, query and Accept, and status, content type and kind of the answer: what
 //! a client needs of a server, and nothing that differs from run to run. Bodies pass unread but for their kind.
 
-use crate::http::{self, Body, Head, pass};
+use crate::http::{self, Body, Head, Sides, pass};
 use crate::{Kubectl, Running};
 use anyhow::Result;
 use std::collections::BTreeSet;
-use std::io::{BufReader, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Query parameters whose values differ from run to run.
@@ -27,7 +26,7 @@ impl Recorder {
     pub fn open(kubectl: &Kubectl) -> Result<Self> {
         let lines = Arc::new(Mutex::new(BTreeSet::new()));
         let kept = lines.clone();
-        let (port, proxy) = http::open(kubectl, move |client, behind| connection(client, behind, &kept))?;
+        let (port, proxy) = http::open(kubectl, move |sides| connection(sides, &kept))?;
         Ok(Self { port, lines, _proxy: proxy })
     }
 
@@ -44,21 +43,15 @@ impl Recorder {
 }
 
 /// One client after another on one connection, as HTTP/1.1 has it.
-fn connection(client: TcpStream, behind: &str, lines: &Mutex<BTreeSet<String>>) -> Result<()> {
-    let mut server = TcpStream::connect(behind)?;
-    let mut from_client = BufReader::new(client.try_clone()?);
-    let mut from_server = BufReader::new(server.try_clone()?);
-    let mut client = client;
+fn connection(mut sides: Sides, lines: &Mutex<BTreeSet<String>>) -> Result<()> {
     loop {
-        let request = Head::read(&mut from_client)?;
-        server.write_all(request.without("accept-encoding").as_bytes())?;
-        pass(&mut from_client, &mut server, request.body(false)?)?;
-        let answer = Head::read(&mut from_server)?;
+        let request = sides.request()?;
+        let answer = sides.ask(&request)?;
+        let Sides { client, from_server, .. } = &mut sides;
         let told = line(&request, &answer);
         client.write_all(answer.text().as_bytes())?;
         let streams = request.first.contains("watch=true") || request.first.contains("watch=1");
-        let begin =
-            pass(&mut from_server, &mut client, if streams { Body::None } else { answer.body(true)? })?;
+        let begin = pass(from_server, client, if streams { Body::None } else { answer.body(true)? })?;
         // What is named by its type or is no object has no kind of its own: the first one within would be chance.
         let named = told.contains(";as=APIGroup") || request.first.contains(" /openapi/");
         let kind = match (streams, named) {
@@ -69,7 +62,7 @@ fn connection(client: TcpStream, behind: &str, lines: &Mutex<BTreeSet<String>>) 
         let told = format!("{told} {kind}");
         lines.lock().unwrap_or_else(PoisonError::into_inner).insert(told.trim_end().to_string());
         if streams {
-            pass(&mut from_server, &mut client, answer.body(true)?)?;
+            pass(from_server, client, answer.body(true)?)?;
         }
     }
 }
