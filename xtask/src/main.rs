@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod crash;
+mod curves;
 mod fuzz;
 mod image;
 mod packages;
@@ -63,6 +64,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measure what nodes and DaemonSets cost, and draw it into docs/curves.
+    Curves(curves::Flags),
     /// Build a static release and write its container image into a file.
     Image {
         /// Where.
@@ -109,6 +112,7 @@ fn run(command: Command) -> Result<()> {
         Command::Tidy { ratchet } => tidy::tidy(ratchet),
         Command::Rules { number, open } => rules::rules(number.as_deref(), open),
         Command::Bench { arguments } => bench::bench(&arguments),
+        Command::Curves(flags) => curves::curves(&flags),
         Command::Image { output } => image::image(&output),
         Command::Crash { rounds, seed } => crash::crash(rounds, seed),
         Command::Fuzz { arguments } => fuzz::fuzz(&arguments),
