@@ -41,6 +41,10 @@ enum Command {
         /// Leave the end-to-end tests out (they need root and containerd).
         #[arg(long)]
         no_e2e: bool,
+        /// Only the end-to-end tests, all of them, with the DaemonSet controller there: `within` the server, or `apart`, as
+        /// `everynode controller` beside a server without that loop.
+        #[arg(long, value_name = "WHERE", conflicts_with = "no_e2e")]
+        controller: Option<test::Controller>,
         /// Only tests whose name contains this text; skips fmt, clippy and tidy.
         filter: Option<String>,
     },
@@ -108,7 +112,10 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Up { arguments } => up::up(&arguments),
-        Command::Test { no_e2e, filter } => test::test(no_e2e, filter.as_deref()),
+        Command::Test { controller: Some(controller), filter, .. } => {
+            test::end_to_end(controller, filter.as_deref())
+        }
+        Command::Test { no_e2e, filter, .. } => test::test(no_e2e, filter.as_deref()),
         Command::Tidy { ratchet } => tidy::tidy(ratchet),
         Command::Rules { number, open } => rules::rules(number.as_deref(), open),
         Command::Bench { arguments } => bench::bench(&arguments),

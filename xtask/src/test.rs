@@ -1,4 +1,7 @@
 //! `cargo xtask test`: every check and test of the repository, in the order of their price.
+//!
+//! The end-to-end tests start servers that run all loops. Those that say most about DaemonSets in the least time run once more,
+//! unchanged, with `everynode controller` beside servers without that loop; `--controller apart` runs all of them so.
 
 use crate::fuzz::Beside;
 use crate::program::{self, cargo};
@@ -6,6 +9,20 @@ use crate::{packages, tidy};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+
+/// What runs both ways: suites, and which of their tests; empty for all. They say most about DaemonSets, and take about a
+/// minute: rollouts and placement on simulated nodes, and a server that dies under real ones and a controller that does not.
+const BOTH_WAYS: &[(&str, &str)] =
+    &[("rollout_commands", ""), ("simulated", ""), ("nodes", "a_killed_server")];
+
+/// Where the DaemonSet controller runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Controller {
+    /// In the server's process.
+    Within,
+    /// In one of its own.
+    Apart,
+}
 
 /// Runs all checks, then all tests; the last line counts them.
 pub fn test(no_e2e: bool, filter: Option<&str>) -> Result<()> {
@@ -24,9 +41,25 @@ pub fn test(no_e2e: bool, filter: Option<&str>) -> Result<()> {
     let mut green = counted(&mut command, &mut sums)?;
     if !no_e2e {
         let fuzz = filter.is_none().then(Beside::start).transpose()?;
-        green &= e2e(filter, &mut sums)?;
+        green &= e2e(Controller::Within, None, filter, &mut sums)?;
+        for (suite, tests) in BOTH_WAYS {
+            let tests = filter.or((!tests.is_empty()).then_some(*tests));
+            green &= e2e(Controller::Apart, Some(suite), tests, &mut sums)?;
+        }
         fuzz.map(Beside::end).transpose()?;
     }
+    judge(green, &sums)
+}
+
+/// Runs all end-to-end tests, and nothing else.
+pub fn end_to_end(controller: Controller, filter: Option<&str>) -> Result<()> {
+    packages::for_tests()?;
+    let mut sums = Sums::default();
+    let green = e2e(controller, None, filter, &mut sums)?;
+    judge(green, &sums)
+}
+
+fn judge(green: bool, sums: &Sums) -> Result<()> {
     println!("everynode: {} passed, {} failed, {} skipped", sums.passed, sums.failed, sums.ignored);
     if !green || sums.failed > 0 {
         bail!("some tests failed; their names stand above");
@@ -39,13 +72,20 @@ fn lint() -> Result<()> {
 }
 
 /// The end-to-end tests run the binary as a user does, so it is built first. They share one machine's
-/// containerd, bridges and cores: one at a time.
-fn e2e(filter: Option<&str>, sums: &mut Sums) -> Result<bool> {
+/// containerd, bridges and cores: one at a time. Without a suite: all of them.
+fn e2e(controller: Controller, suite: Option<&str>, filter: Option<&str>, sums: &mut Sums) -> Result<bool> {
     program::run(cargo().args(["build", "--package", "everynode"]))?;
     let mut command = cargo();
     command.env("EVERYNODE_BINARY", program::target_dir().join("debug/everynode"));
-    command.args(["test", "--package", "e2e", "--no-fail-fast", "--", "--test-threads=1"]);
-    command.args(filter);
+    let place = match controller {
+        Controller::Within => "within",
+        Controller::Apart => "apart",
+    };
+    command.env("EVERYNODE_E2E_CONTROLLER", place);
+    command.args(["test", "--package", "e2e", "--no-fail-fast"]);
+    command.args(suite.iter().flat_map(|suite| ["--test", suite]));
+    command.args(["--", "--test-threads=1"]).args(filter);
+    eprintln!("the end-to-end tests, with the DaemonSet controller {place}");
     counted(&mut command, sums)
 }
 

@@ -1,5 +1,6 @@
 //! A whole cluster, started by the command that the README names, in a folder and on addresses of its own.
 
+use crate::beside::{self, Beside, End};
 use crate::{Answer, Kubectl, eventually, run_to_end};
 use anyhow::{Context, Result, ensure};
 use std::fs::File;
@@ -25,6 +26,7 @@ pub fn binary() -> PathBuf {
 /// A running `everynode up`. Dropping it ends it and checks that nothing stays behind.
 pub struct Cluster {
     up: Child,
+    controller: Option<Beside>,
     folder: TempDir,
     port: u16,
     setup: String,
@@ -44,7 +46,8 @@ impl Cluster {
         let port = free_port()?;
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let up = spawn(folder.path(), port, setup, &arguments)?;
-        Ok(Self { up, folder, port, setup: setup.into(), arguments })
+        let controller = controller(folder.path(), &arguments);
+        Ok(Self { up, controller, folder, port, setup: setup.into(), arguments })
     }
 
     /// Waits until `up` has ended by itself; answers its exit code.
@@ -140,17 +143,23 @@ impl Cluster {
     pub fn kill(&mut self) -> Result<()> {
         self.up.kill()?;
         self.up.wait()?;
-        Ok(())
+        beside::end(&mut self.controller, End::Killed)
     }
 
     /// Starts `up` again on the same data directory and port.
     pub fn start_again(&mut self) -> Result<()> {
         self.up = spawn(self.folder.path(), self.port, &self.setup, &self.arguments)?;
+        self.controller = controller(self.folder.path(), &self.arguments);
         Ok(())
     }
 
     /// Ends `up` as Ctrl-C does and waits for its end.
     pub fn stop(&mut self) -> Result<()> {
+        let beside = beside::end(&mut self.controller, End::Asked);
+        self.stop_up().and(beside)
+    }
+
+    fn stop_up(&mut self) -> Result<()> {
         if self.up.try_wait()?.is_some() {
             return Ok(());
         }
@@ -166,7 +175,8 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Err(error) = self.stop() {
+        let beside = beside::end(&mut self.controller, End::Asked);
+        if let Err(error) = self.stop_up() {
             eprintln!("{error:#}\n{}", self.output());
             let _ = self.up.kill();
             let _ = self.up.wait();
@@ -175,6 +185,7 @@ impl Drop for Cluster {
             self.folder.disable_cleanup(true);
             eprintln!("kept {}", self.folder.path().display());
         }
+        beside::assert_good(beside);
     }
 }
 
@@ -190,9 +201,13 @@ fn spawn(folder: &Path, port: u16, setup: &str, arguments: &[String]) -> Result<
         }
     };
     command.arg("up").arg("--data-dir").arg(folder.join("data"));
-    command.args(["--listen", &format!("127.0.0.1:{port}")]).args(arguments);
+    command.args(["--listen", &format!("127.0.0.1:{port}")]).args(arguments).args(beside::besides(arguments));
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     command.spawn().with_context(|| format!("cannot start {}: build it first", binary().display()))
+}
+
+fn controller(folder: &Path, arguments: &[String]) -> Option<Beside> {
+    Beside::of(arguments, folder.join("data/kubeconfig"), folder)
 }
 
 fn free_port() -> Result<u16> {

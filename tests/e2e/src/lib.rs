@@ -4,6 +4,7 @@
 //! wait for a state with [`eventually`]; nothing here sleeps for a fixed time and hopes.
 
 mod agent;
+mod beside;
 mod cluster;
 mod disk;
 mod door;

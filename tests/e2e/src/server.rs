@@ -1,5 +1,6 @@
 //! A lone `everynode server`, on a port of its own.
 
+use crate::beside::{self, Beside, End};
 use crate::{Answer, Kubectl, binary, eventually, run_to_end};
 use anyhow::{Context, Result, ensure};
 use std::ffi::OsStr;
@@ -16,6 +17,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// A running server; dropping it ends it.
 pub struct Server {
     process: Child,
+    controller: Option<Beside>,
     folder: TempDir,
     data_dir: PathBuf,
     arguments: Vec<String>,
@@ -49,7 +51,8 @@ impl Server {
         let mut all = vec!["--listen".to_string(), format!("127.0.0.1:{port}")];
         all.extend(arguments.iter().map(ToString::to_string));
         let process = spawn(&folder, &data_dir, &all)?;
-        Ok(Self { process, folder, data_dir, arguments: all })
+        let controller = controller(&folder, &data_dir, &all);
+        Ok(Self { process, controller, folder, data_dir, arguments: all })
     }
 
     /// Where everything is kept.
@@ -110,13 +113,14 @@ impl Server {
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
-        Ok(())
+        beside::end(&mut self.controller, End::Killed)
     }
 
     /// Ends it without warning, and starts it on the same folder and port.
     pub fn kill_and_start_again(&mut self) -> Result<()> {
         self.kill()?;
         self.process = spawn(&self.folder, &self.data_dir, &self.arguments)?;
+        self.controller = controller(&self.folder, &self.data_dir, &self.arguments);
         Ok(())
     }
 
@@ -132,7 +136,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let beside = beside::end(&mut self.controller, End::Killed);
         let _ = self.kill();
+        beside::assert_good(beside);
     }
 }
 
@@ -144,10 +150,14 @@ fn log(folder: &TempDir) -> PathBuf {
     folder.path().join("server.log")
 }
 
+fn controller(folder: &TempDir, data_dir: &Path, arguments: &[String]) -> Option<Beside> {
+    Beside::of(arguments, data_dir.join("kubeconfig"), folder.path())
+}
+
 fn spawn(folder: &TempDir, data_dir: &Path, arguments: &[String]) -> Result<Child> {
     let log = File::options().create(true).append(true).open(log(folder))?;
     let mut command = command(data_dir);
-    command.args(arguments).stdout(Stdio::null()).stderr(log);
+    command.args(arguments).args(beside::besides(arguments)).stdout(Stdio::null()).stderr(log);
     command.spawn().with_context(|| format!("cannot start {}: build it first", binary().display()))
 }
 
