@@ -20,14 +20,26 @@ pub(crate) enum Party {
     Loops,
     /// The nodes: when a pod became ready.
     Nodes,
+    /// The loop `daemonsets`, where it runs apart; elsewhere its clock is the loops'.
+    Controller,
+}
+
+impl Party {
+    /// All that have a clock of their own.
+    pub(crate) fn all(is_apart: bool) -> &'static [Self] {
+        let all = &[Self::Server, Self::Loops, Self::Nodes, Self::Controller];
+        if is_apart { all } else { &all[..3] }
+    }
 }
 
 #[derive(Clone, Copy)]
 struct Clock {
     began: Instant,
     /// By party.
-    skews: [SignedDuration; 3],
+    skews: [SignedDuration; 4],
     jumped: bool,
+    /// [`Party::Controller`] has a clock of its own.
+    is_apart: bool,
 }
 
 thread_local! {
@@ -36,7 +48,13 @@ thread_local! {
 
 /// The simulation begins now, with all clocks right.
 pub(crate) fn begin() {
-    CLOCK.set(Some(Clock { began: Instant::now(), skews: [SignedDuration::ZERO; 3], jumped: false }));
+    let (began, skews) = (Instant::now(), [SignedDuration::ZERO; 4]);
+    CLOCK.set(Some(Clock { began, skews, jumped: false, is_apart: false }));
+}
+
+/// [`Party::Controller`] has a clock of its own from now on.
+pub(crate) fn set_apart() {
+    CLOCK.set(CLOCK.get().map(|clock| Clock { is_apart: true, ..clock }));
 }
 
 /// A party's clock jumps: it is wrong by this much from now on.
@@ -83,6 +101,11 @@ pub(crate) fn of_loops() -> Timestamp {
 /// [`Party::Nodes`]' time.
 pub(crate) fn of_nodes() -> Timestamp {
     of(Party::Nodes)
+}
+
+/// The time of the loop `daemonsets`.
+pub(crate) fn of_controller() -> Timestamp {
+    of(if CLOCK.get().is_some_and(|clock| clock.is_apart) { Party::Controller } else { Party::Loops })
 }
 
 fn of(party: Party) -> Timestamp {

@@ -42,6 +42,8 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("progressing", &["Paused", "OnDelete", "TakeoverMismatch"]),
     ("available", &["NoNodes", "AllAvailable", "WithinBudget", "NodesSilent", "NotAllAvailable"]),
     ("degraded", &["AsExpected", "FailedPods", "OverduePods", "TakeoverMismatch", "FailedCreate"]),
+    ("apart", &["runs", "starts again", "loses its lease", "its clock jumps alone"]),
+    ("apart", &["comes after another controller", "leaves a daemonset alone", "takes it after all"]),
     ("others", &["pod ended", "revision goes", "start again after a crash"]),
     ("others", &["node falls silent", "node is back", "node comes back under its name"]),
 ];

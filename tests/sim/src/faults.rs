@@ -48,6 +48,10 @@ struct Inner {
     /// How far each client's watch of each kind is.
     heard: BTreeMap<(String, String), Revision>,
     told: BTreeMap<&'static str, u64>,
+    /// How often each process has started.
+    starts: BTreeMap<String, u32>,
+    /// When calls of each client were refused with 429, the last one first.
+    turned_away: BTreeMap<String, VecDeque<Duration>>,
     /// A namespace's account may come later than its first pods.
     late_accounts: bool,
 }
@@ -132,6 +136,8 @@ impl Faults {
             calls: VecDeque::new(),
             heard: BTreeMap::new(),
             told: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            turned_away: BTreeMap::new(),
             late_accounts: false,
         };
         Self(Arc::new(Mutex::new(inner)))
@@ -159,10 +165,16 @@ impl Faults {
     pub(crate) fn started(&self, client: &str) -> Arc<Notify> {
         let mut inner = self.lock();
         inner.dead.remove(client);
+        *inner.starts.entry(client.to_string()).or_default() += 1;
         inner.heard.retain(|(of, _), _| of != client);
         let bell = Arc::new(Notify::new());
         inner.crashes.insert(client.to_string(), bell.clone());
         bell
+    }
+
+    /// What a process calls itself: each start is another one.
+    pub(crate) fn identity(&self, client: &str) -> String {
+        format!("{client} {}", self.lock().starts.get(client).copied().unwrap_or_default())
     }
 
     /// Strikes at the calls of this client, verb and plural: after `pass` of them at the next `times`.
@@ -196,6 +208,20 @@ impl Faults {
     /// How often each fault has struck.
     pub(crate) fn told(&self) -> BTreeMap<&'static str, u64> {
         self.lock().told.clone()
+    }
+
+    /// Since when a call can be under way that is made now, if each time that the server had no time for it (429) it was
+    /// made again after `wait`, and else it is under way for `usual`.
+    pub(crate) fn under_way_since(&self, clients: &[String], usual: Duration, wait: Duration) -> Duration {
+        let (inner, now) = (self.lock(), clock::elapsed());
+        let since = clients.iter().map(|client| {
+            let times = inner.turned_away.get(client).into_iter().flatten();
+            times.fold(now.saturating_sub(usual), |since, at| match *at + wait >= since {
+                true => since.saturating_sub(wait.min(now.saturating_sub(*at))),
+                false => since,
+            })
+        });
+        since.min().unwrap_or_else(|| now.saturating_sub(usual))
     }
 
     /// The longest that one call can be under way.
@@ -282,6 +308,11 @@ impl Faults {
         let late = late.into_iter().filter(|(_, time)| !time.is_zero()).map(|(name, _)| name);
         for name in late.chain(fate.what.name()) {
             *inner.told.entry(name).or_default() += 1;
+        }
+        if fate.what == What::Refused(429) {
+            let times = inner.turned_away.entry(call.client.clone()).or_default();
+            times.truncate(REMEMBERED - 1);
+            times.push_front(clock::elapsed());
         }
         fate
     }

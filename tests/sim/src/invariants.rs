@@ -5,6 +5,7 @@
 
 pub(crate) mod conditions;
 mod floor;
+mod leads;
 mod others;
 mod pairs;
 mod placed;
@@ -29,7 +30,9 @@ use std::time::Duration;
 /// All promises, and what they remember.
 pub(crate) struct Invariants {
     /// The clients whose writes are the loop's.
-    pub(crate) ours: Vec<String>,
+    ours: Vec<String>,
+    /// They are like `everynode controller`.
+    is_apart: bool,
     window: Window,
     /// How far the other loops are.
     of_others: Window,
@@ -46,6 +49,8 @@ pub(crate) struct Look<'a> {
     pub(crate) truth: &'a Truth,
     pub(crate) faults: &'a Faults,
     pub(crate) ours: &'a [String],
+    /// The loop is like `everynode controller`.
+    pub(crate) is_apart: bool,
     /// The loop may be speaking of any moment since then.
     pub(crate) since: Duration,
 }
@@ -55,19 +60,20 @@ pub(crate) type Verdict = Result<(), (&'static str, String)>;
 
 impl Invariants {
     /// The promises of the loop that these clients run.
-    pub(crate) fn of(ours: Vec<String>) -> Self {
-        let (window, of_others) = (Window::default(), Window::default());
-        Self { ours, window, of_others, floor: Default::default(), quarrels: Default::default() }
+    pub(crate) fn of(ours: Vec<String>, is_apart: bool) -> Self {
+        let window = Window::of(ours.clone(), is_apart);
+        let of_others = Window::of(vec![OTHERS.to_string()], false);
+        Self { ours, is_apart, window, of_others, floor: Default::default(), quarrels: Default::default() }
     }
 
     /// Looks at the write that `truth` has just taken in.
     pub(crate) fn look(&mut self, truth: &Truth, change: &Change, key: &str, faults: &Faults, trace: &Trace) {
         let now = clock::elapsed();
-        self.window.note(truth, faults, &self.ours, now);
+        self.window.note(truth, faults, now);
         let since = self.window.since(faults, now);
-        let look = Look { truth, faults, ours: &self.ours, since };
+        let look = Look { truth, faults, ours: &self.ours, is_apart: self.is_apart, since };
         writes::count(&look, change, key, trace);
-        self.of_others.note(truth, faults, &[OTHERS.to_string()], now);
+        self.of_others.note(truth, faults, now);
         let of_others = Look { since: self.of_others.since(faults, now), ..look };
         let mut verdicts = match change {
             Change::Pod(pair) => {
@@ -87,6 +93,7 @@ impl Invariants {
             }
             Change::Node(_) | Change::Other => Vec::new(),
         };
+        verdicts.push(leads::check(&look, change));
         verdicts.push(self.quarrels.check(key, now));
         for (promise, how) in verdicts.into_iter().filter_map(Result::err) {
             trace.broken(promise, format_args!("{how} (it may speak of any moment since {since:?})"));

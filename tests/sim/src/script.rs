@@ -41,6 +41,7 @@ impl Player {
         let plan = Plan {
             without: without(text),
             two_leaders: text.contains("\n> two leaders\n"),
+            is_apart: text.contains("\n> apart\n"),
             ..Plan::default()
         };
         let world = World::begin(&chance, plan, trace).await?;

@@ -99,7 +99,9 @@ async fn play(seed: u64, length: Length) -> Result<Outcome> {
     let dials = if is_calm { Dials::default() } else { Dials::swarm(&mut of_plan) };
     let two_leaders = !is_calm && of_plan.percent(20);
     let beginning = if of_plan.percent(5) { Beginning::Empty } else { Beginning::Furnished };
-    let plan = Plan { dials, two_leaders, beginning, ..Plan::default() };
+    // One of three seeds has its controller of DaemonSets in a process like that of `everynode controller`.
+    let is_apart = chance.branch("apart").percent(33);
+    let plan = Plan { dials, two_leaders, is_apart, beginning, ..Plan::default() };
     let size = Size::of(length, chance.branch("size"));
     let trace = Trace::default();
     trace.say(format_args!("seed {seed}: {size:?} {plan:?}"));

@@ -3,9 +3,11 @@
 //! Every version of every object is kept with the time of its write, so that a claim can be held against any moment
 //! that its maker may have seen. A run is some thousand writes long.
 
+use crate::processes::LEASE;
 use apiserver::encode;
 use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize as _;
@@ -32,6 +34,8 @@ pub(crate) struct Truth {
     pub(crate) sets: History<Set>,
     pub(crate) revisions: History<ControllerRevision>,
     pub(crate) namespaces: History<Namespace>,
+    /// Who leads, of the processes that run the loop `daemonsets` apart.
+    pub(crate) holder: Option<String>,
 }
 
 /// One write of one object.
@@ -97,6 +101,10 @@ impl Truth {
             "daemonsets" => Change::Set(self.sets.put(key, revision, at, whole(event))),
             "namespaces" => {
                 self.namespaces.put(key, revision, at, read(event));
+                Change::Other
+            }
+            "leases" if name == LEASE => {
+                self.holder = read(event).and_then(|lease: Lease| lease.spec?.holder_identity);
                 Change::Other
             }
             _ => Change::Other,

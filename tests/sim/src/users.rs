@@ -63,8 +63,8 @@ pub(crate) async fn leave(world: &mut World) {
         // It may be gone.
         let _ = world.hands.merge(&set, &agreed).await;
     }
-    for party in [Party::Server, Party::Loops, Party::Nodes] {
-        clock::jump(party, SignedDuration::ZERO);
+    for party in Party::all(world.is_apart) {
+        clock::jump(*party, SignedDuration::ZERO);
     }
     for (name, runs) in world.machines.names() {
         world.faults.hang(&crate::machines::client_of(&name), false);

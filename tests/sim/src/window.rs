@@ -17,6 +17,8 @@ const WORK: Duration = Duration::from_millis(50);
 /// So long the API server lets the creation of a pod wait for its namespace's account, which another loop makes: it may be
 /// late by any fault.
 const ACCOUNT_WAIT: Duration = Duration::from_secs(1);
+/// After so long the door of a process that runs apart makes a call again for which the server had no time.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Kinds that the loop reads.
 const READS: [&str; 4] = ["nodes", "pods", "daemonsets", "controllerrevisions"];
 
@@ -25,16 +27,25 @@ const READS: [&str; 4] = ["nodes", "pods", "daemonsets", "controllerrevisions"];
 pub(crate) struct Window {
     /// When it was noted, and since when something was not shown yet.
     notes: VecDeque<(Duration, Duration)>,
+    /// Whose watches and calls it is about.
+    clients: Vec<String>,
+    /// Calls that were refused with 429 are made again below the loop, which does not know of it.
+    is_apart: bool,
 }
 
 impl Window {
-    /// Notes how far the watches of these clients are; after every write.
-    pub(crate) fn note(&mut self, truth: &Truth, faults: &Faults, clients: &[String], now: Duration) {
-        let unseen = clients.iter().filter_map(|client| first_unseen(truth, faults, client)).min();
-        let under_way = under_way(faults);
+    /// About these clients.
+    pub(crate) fn of(clients: Vec<String>, is_apart: bool) -> Self {
+        Self { notes: VecDeque::new(), clients, is_apart }
+    }
+
+    /// Notes how far the watches are; after every write.
+    pub(crate) fn note(&mut self, truth: &Truth, faults: &Faults, now: Duration) {
+        let unseen = self.clients.iter().filter_map(|client| first_unseen(truth, faults, client)).min();
+        let planned = self.planned(faults, now);
         self.notes.push_back((now, unseen.unwrap_or(now).min(now)));
         // The last note before the oldest plan under way still counts.
-        while self.notes.get(1).is_some_and(|(at, _)| *at + under_way < now) {
+        while self.notes.get(1).is_some_and(|(at, _)| *at < planned) {
             self.notes.pop_front();
         }
     }
@@ -42,7 +53,16 @@ impl Window {
     /// The earliest moment that a write of now may speak of.
     pub(crate) fn since(&self, faults: &Faults, now: Duration) -> Duration {
         let oldest = self.notes.iter().map(|(_, since)| *since).min().unwrap_or(now);
-        oldest.min(now.saturating_sub(under_way(faults)))
+        oldest.min(self.planned(faults, now))
+    }
+
+    /// When the oldest plan was made that is still carried out.
+    fn planned(&self, faults: &Faults, now: Duration) -> Duration {
+        let usual = under_way(faults);
+        match self.is_apart {
+            true => faults.under_way_since(&self.clients, usual, AGAIN + faults.longest_call()),
+            false => now.saturating_sub(usual),
+        }
     }
 }
 

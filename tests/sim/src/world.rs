@@ -2,12 +2,13 @@
 
 use crate::beginning::{self, Beginning};
 use crate::chance::{self, Chance};
+use crate::clock;
 use crate::faults::{Dials, Faults};
 use crate::hands::Hands;
-use crate::invariants::Invariants;
+use crate::invariants::{Invariants, OTHERS};
 use crate::machines::Machines;
 use crate::observer::Observer;
-use crate::processes::{Around, Process};
+use crate::processes::{Around, Place, Process};
 use crate::trace::Trace;
 use anyhow::{Context as _, Result};
 use apiserver::{ApiServer, User};
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) observer: Observer,
     /// The names of the processes that run loops.
     pub(crate) processes: Vec<String>,
+    /// [`Plan::is_apart`].
+    pub(crate) is_apart: bool,
     server: ApiServer,
     store: Arc<dyn Store>,
     _tasks: JoinSet<()>,
@@ -38,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) dials: Dials,
     /// Two processes take turns with the loop `daemonsets`.
     pub(crate) two_leaders: bool,
+    /// The loop `daemonsets` runs as `everynode controller` does.
+    pub(crate) is_apart: bool,
     /// What the store holds.
     pub(crate) beginning: Beginning,
     /// These loops do not run.
@@ -57,22 +62,52 @@ impl World {
             true => vec!["daemonsets-a".to_string(), "daemonsets-b".to_string()],
             false => vec!["daemonsets".to_string()],
         };
-        let looks = observer.clone().watch(store.clone(), faults.clone(), Invariants::of(ours.clone()));
+        if plan.is_apart {
+            clock::set_apart();
+            trace.met("apart", "runs");
+        }
+        let looks = observer.clone().watch(
+            store.clone(),
+            faults.clone(),
+            Invariants::of(ours.clone(), plan.is_apart),
+        );
         tasks.spawn(looks);
         let server = beginning::open(store.clone()).await?;
         let around = Around { server: server.clone(), faults: faults.clone(), trace: trace.clone() };
         for name in ours.clone() {
             let loops = Loops::of([Loop::DaemonSets]);
             let chance = chance.branch(&name);
-            let process = Process { name, loops, takes_turns: plan.two_leaders, chance, starts: 0 };
+            let place = match plan {
+                Plan { is_apart: true, .. } => Place::Apart,
+                Plan { two_leaders: true, .. } => Place::InTurns,
+                _ => Place::Alone,
+            };
+            let process = Process { name, loops, place, chance, starts: 0 };
             tasks.spawn(process.keep(around.clone()));
         }
         tasks.spawn(others(chance, &plan.without).keep(around.clone()));
         let admin = server.as_user(User::authenticated("admin", ["system:masters".to_string()]));
         let hands = Hands::new(kube::Client::new(admin, "default"));
         let machines = Machines::new(around);
-        let processes = [ours, vec!["others".to_string()]].concat();
-        Ok(Self { hands, machines, faults, trace, observer, processes, server, store, _tasks: tasks })
+        let processes = [ours, vec![OTHERS.to_string()]].concat();
+        let is_apart = plan.is_apart;
+        Ok(Self {
+            hands,
+            machines,
+            faults,
+            trace,
+            observer,
+            processes,
+            is_apart,
+            server,
+            store,
+            _tasks: tasks,
+        })
+    }
+
+    /// The processes that run the loop `daemonsets`.
+    pub(crate) fn ours(&self) -> impl Iterator<Item = &String> {
+        self.processes.iter().filter(|name| *name != OTHERS)
     }
 
     /// Waits until every write so far has been looked at.
@@ -93,10 +128,10 @@ fn others(chance: &Chance, without: &BTreeSet<Loop>) -> Process {
     let is_other = |which: &Loop| !matches!(which, Loop::DaemonSets | Loop::Certificates);
     let loops = Loop::ALL.into_iter().filter(is_other).filter(|which| !without.contains(which));
     Process {
-        name: "others".to_string(),
+        name: OTHERS.to_string(),
         loops: Loops::of(loops),
-        takes_turns: false,
-        chance: chance.branch("others"),
+        place: Place::Alone,
+        chance: chance.branch(OTHERS),
         starts: 0,
     }
 }

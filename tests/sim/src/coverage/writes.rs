@@ -1,7 +1,7 @@
 //! What a write is about, for the table: which kind, and what of interest somebody did with it.
 
 use super::OTHER;
-use crate::invariants::conditions::{Three, said};
+use crate::invariants::conditions::{Three, said, says_left_alone};
 use crate::invariants::{Look, reasons};
 use crate::trace::Trace;
 use crate::truth::{Change, Pair, Set};
@@ -93,6 +93,11 @@ fn of_set(look: &Look<'_>, pair: &Pair<Set>, trace: &Trace) {
     let Some(status) = status else { return };
     if before.and_then(|before| before.collision_count) != status.collision_count {
         trace.met("loop", "collision counted");
+    }
+    if says_left_alone(status) {
+        trace.met("apart", "leaves a daemonset alone");
+    } else if before.is_some_and(says_left_alone) {
+        trace.met("apart", "takes it after all");
     }
     if let Some(three) = Three::of(status) {
         trace.met("progressing", said(three.progressing).1);

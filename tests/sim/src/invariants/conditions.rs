@@ -10,6 +10,7 @@ use crate::clock;
 use crate::truth::{Pair, Set};
 use daemonset::Placement;
 use daemonset::snapshot::PAUSED_ANNOTATION;
+use daemonset::takeover;
 use k8s_openapi::api::apps::v1::{DaemonSetCondition, DaemonSetStatus};
 use objects::int_or_percent::scaled;
 use objects::pod;
@@ -57,6 +58,9 @@ pub(super) fn check(look: &Look<'_>, pair: &Pair<Set>) -> Verdict {
     if !look.is_ours("put", "daemonsets", &pair.key) || status.observed_generation.is_none() {
         return Ok(());
     }
+    if look.is_apart && says_left_alone(status) {
+        return left_alone(look, pair, before, status);
+    }
     let Some(three) = Three::of(status) else { return broken(pair, "one of the three is missing") };
     let uid = new.object.metadata.uid.as_deref().unwrap_or_default();
     let sets = look.sets(&pair.key, uid);
@@ -88,6 +92,32 @@ pub(super) fn check(look: &Look<'_>, pair: &Pair<Set>) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// The reason that a DaemonSet has which is left alone at a takeover.
+pub(crate) const LEFT_ALONE: &str = "TakeoverWouldChange";
+
+pub(crate) fn says_left_alone(status: &DaemonSetStatus) -> bool {
+    status.conditions.iter().flatten().any(|condition| condition.reason.as_deref() == Some(LEFT_ALONE))
+}
+
+/// TK-5: said of a DaemonSet that another controller had and to which nobody has agreed, and every number of that one stays.
+fn left_alone(
+    look: &Look<'_>,
+    pair: &Pair<Set>,
+    before: Option<&DaemonSetStatus>,
+    status: &DaemonSetStatus,
+) -> Verdict {
+    let bare = |status: &DaemonSetStatus| DaemonSetStatus { conditions: None, ..status.clone() };
+    if before.map(bare) != Some(bare(status)) {
+        return broken(pair, "it is left alone, and its numbers are not");
+    }
+    let versions = look.truth.sets.since(&pair.key, look.since);
+    let is_anothers = |set: &Arc<Set>| takeover::is_pending(&set.object, controllers::MANAGER);
+    match versions.iter().flatten().any(is_anothers) {
+        true => Ok(()),
+        false => broken(pair, "it is left alone, and no other controller had it, or all was agreed to"),
+    }
 }
 
 /// Whether a write says nothing new: it may only raise the collision count (RV-14).

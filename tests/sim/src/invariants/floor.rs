@@ -69,7 +69,7 @@ impl Floor {
 /// Whether the pod served, by the strictest of what the set asked for.
 fn served(pod: &Pod, sets: &[Arc<Set>]) -> bool {
     let longest = sets.iter().map(|set| min_ready(set)).max().unwrap_or_default();
-    match pod::is_available(pod, longest, clock::of_loops()) {
+    match pod::is_available(pod, longest, clock::of_controller()) {
         Availability::Yes => true,
         Availability::After(_) | Availability::No => false,
     }

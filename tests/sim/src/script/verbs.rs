@@ -10,6 +10,7 @@
 //! | `label n1 disk=ssd`, `taint n1 k=v:NoExecute …`, `taint n1`, `cordon n1`, `uncordon n1` | nodes |
 //! | `crash daemonsets`, `hold daemonsets pods`, `release daemonsets pods` | processes and their watches |
 //! | `fault <client> <verb> <plural> <what> [after n] [times m]`, `heal` | the next calls go wrong |
+//! | `two leaders`, `apart`, `without <loop> …` | in the beginning: how the loops run |
 //! | `clock Loops 90` | that party's clock is so many seconds fast |
 //! | `wait 10s`, `rest` | time passes; until the cluster wants nothing more |
 //! | `twin a`, `take a-v1` | a second revision like the newest; one of that name that holds something else |
@@ -42,7 +43,7 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 pub(super) async fn perform(player: &mut Player, command: &str) -> Result<Vec<String>> {
     let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
     let answer = match verb {
-        "two" | "without" => Ok(Vec::new()),
+        "two" | "apart" | "without" => Ok(Vec::new()),
         "wait" => pass(player, duration(rest)?).await.map(|()| Vec::new()),
         "rest" => come_to_rest(player).await,
         "sets" | "pods" | "revisions" | "nodes" | "events" => show(player, verb, rest).await,
@@ -187,6 +188,7 @@ fn trouble(player: &mut Player, verb: &str, rest: &str) -> Result<Vec<String>> {
             let party = match *party {
                 "Server" => Party::Server,
                 "Loops" => Party::Loops,
+                "Controller" => Party::Controller,
                 _ => Party::Nodes,
             };
             clock::jump(party, SignedDuration::from_secs(seconds.parse()?));

@@ -68,7 +68,7 @@ impl Move {
             },
             40..60 => on_pod(world, chance).unwrap_or_else(|| change(set, chance)),
             60..85 => on_node(&machines, chance),
-            _ => disaster(&machines, &world.processes, chance),
+            _ => disaster(&machines, world, chance),
         }
     }
 
@@ -166,7 +166,12 @@ impl Move {
             Self::SwitchOn { node } => world.machines.switch_on(&node),
             Self::Hang { node, hangs } => world.faults.hang(&client_of(&node), hangs),
             Self::Crash { process } => world.faults.crash(&process),
-            Self::Clock { party, seconds } => clock::jump(party, SignedDuration::from_secs(seconds)),
+            Self::Clock { party, seconds } => {
+                clock::jump(party, SignedDuration::from_secs(seconds));
+                if party == Party::Controller {
+                    world.trace.met("apart", "its clock jumps alone");
+                }
+            }
             _ => {}
         }
         Ok(Value::Null)
@@ -188,8 +193,13 @@ async fn apply(world: &World, name: &str, set: &Value) -> Outcome {
     world.hands.create(&path(namespace, "daemonsets"), set).await
 }
 
-/// Another controller has seen a new template, and its last status takes all daemons for updated (TK-5).
+/// Another controller has seen a new template, and its last status takes all daemons for updated (TK-5). Ours, if it is one
+/// beside the server, is away while that one is there: it asks before its first write when it comes back.
 async fn precede(world: &World, name: &str) -> Outcome {
+    if world.is_apart {
+        world.ours().for_each(|process| world.faults.crash(process));
+        world.trace.met("apart", "comes after another controller");
+    }
     let count = {
         let truth = world.observer.truth();
         let set = truth.sets.get(&key_of(name)).ok_or("it is gone")?;
@@ -299,21 +309,21 @@ fn taints(chance: &mut Chance) -> Value {
     }
 }
 
-fn disaster(machines: &[(String, bool)], processes: &[String], chance: &mut Chance) -> Move {
-    let process = chance.pick(processes).cloned().unwrap_or_default();
+fn disaster(machines: &[(String, bool)], world: &World, chance: &mut Chance) -> Move {
+    let process = chance.pick(&world.processes).cloned().unwrap_or_default();
     let Some((node, runs)) = chance.pick(machines).cloned() else { return Move::Crash { process } };
     match chance.below(10) {
         0..4 if runs => Move::SwitchOff { node },
         0..4 => Move::SwitchOn { node },
         4..6 => Move::Hang { node, hangs: true },
         6..8 => Move::Hang { node, hangs: false },
-        8 => clock_jump(chance),
+        8 => clock_jump(world, chance),
         _ => Move::Crash { process },
     }
 }
 
-fn clock_jump(chance: &mut Chance) -> Move {
-    let party = [Party::Server, Party::Loops, Party::Nodes][chance.below(3)];
+fn clock_jump(world: &World, chance: &mut Chance) -> Move {
+    let party = chance.pick(Party::all(world.is_apart)).copied().unwrap_or(Party::Server);
     Move::Clock { party, seconds: [-90, -5, 0, 5, 90][chance.below(5)] }
 }
 
