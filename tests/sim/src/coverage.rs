@@ -26,7 +26,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("user", &["orphan a pod", "release a pod", "label a node", "taint a node", "cordon", "buy", "sell"]),
     ("user", &["switch a machine off", "switch a machine on", "hang a machine", "let it go on"]),
     ("user", &["kill a process", "a clock jumps", "delete a namespace", "make a namespace", "set a quota"]),
-    ("user", &["lift a quota", "another controller was here", "refused"]),
+    ("user", &["cut a process off", "lift a quota", "another controller was here", "refused"]),
     ("fault", &["late", "answer late", "conflict", "too many requests", "refused", "lost before"]),
     ("fault", &["lost after", "timeout after", "crash before", "crash after"]),
     ("fault", &["watch cut", "watch silent", "watch expired", "event late", "event twice"]),

@@ -48,6 +48,8 @@ struct Inner {
     /// How far each client's watch of each kind is.
     heard: BTreeMap<(String, String), Revision>,
     told: BTreeMap<&'static str, u64>,
+    /// Until when clients are cut off from the server.
+    cut_off: BTreeMap<String, Duration>,
     /// How often each process has started.
     starts: BTreeMap<String, u32>,
     /// When calls of each client were refused with 429, the last one first.
@@ -136,6 +138,7 @@ impl Faults {
             calls: VecDeque::new(),
             heard: BTreeMap::new(),
             told: BTreeMap::new(),
+            cut_off: BTreeMap::new(),
             starts: BTreeMap::new(),
             turned_away: BTreeMap::new(),
             late_accounts: false,
@@ -192,6 +195,11 @@ impl Faults {
         self.lock().asked.clear();
     }
 
+    /// The client is cut off for so long: its calls do not reach the server, and its watches give nothing.
+    pub(crate) fn cut_off(&self, client: &str, time: Duration) {
+        self.lock().cut_off.insert(client.to_string(), clock::elapsed() + time);
+    }
+
     /// The client's watch of a kind gives nothing, or goes on.
     pub(crate) fn hold(&self, client: &str, plural: &str, holds: bool) {
         let (mut inner, watch) = (self.lock(), (client.to_string(), plural.to_string()));
@@ -202,7 +210,8 @@ impl Faults {
     }
 
     fn is_held(&self, client: &str, plural: &str) -> bool {
-        self.lock().held.contains(&(client.to_string(), plural.to_string()))
+        let inner = self.lock();
+        inner.is_cut_off(client) || inner.held.contains(&(client.to_string(), plural.to_string()))
     }
 
     /// How often each fault has struck.
@@ -302,6 +311,9 @@ impl Faults {
         if !inner.on {
             return Fate::default();
         }
+        if inner.is_cut_off(&call.client) {
+            return Fate { what: What::LostBefore, ..Fate::default() };
+        }
         let (dials, chance) = (inner.dials, &mut inner.chance);
         let fate = dials.fate(call, chance);
         let late = [("late", fate.late), ("answer late", fate.answer_late)];
@@ -323,6 +335,10 @@ impl Faults {
 }
 
 impl Inner {
+    fn is_cut_off(&self, client: &str) -> bool {
+        self.on && self.cut_off.get(client).is_some_and(|end| clock::elapsed() < *end)
+    }
+
     fn asked_for(&mut self, call: &Call) -> Option<What> {
         let fits = |asked: &&mut Asked| {
             let fits = |wanted: &str, is: &str| wanted == "*" || wanted == is;

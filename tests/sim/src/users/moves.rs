@@ -4,6 +4,7 @@ use super::sets;
 use crate::chance::Chance;
 use crate::clock::{self, Party};
 use crate::hands::{NAMESPACES, NODES, Outcome, path, quotas};
+use crate::invariants::OTHERS;
 use crate::machines::{Make, client_of};
 use crate::seed::Size;
 use crate::world::World;
@@ -17,6 +18,8 @@ use std::time::Duration;
 pub(super) const PRECEDE: &str = "another controller was here";
 /// The name of the one quota of a namespace.
 pub(super) const QUOTA: &str = "few";
+/// The longest time that a process is cut off from the server: twice as long as a lease holds, and some more.
+const LONGEST_CUT: Duration = Duration::from_secs(40);
 /// Machines that users buy in addition to the first ones.
 const MORE_MACHINES: usize = 2;
 
@@ -39,6 +42,7 @@ pub(super) enum Move {
     SwitchOn { node: String },
     Hang { node: String, hangs: bool },
     Crash { process: String },
+    CutOff { process: String, time: Duration },
     Clock { party: Party, seconds: i64 },
     DeleteNamespace,
     Quota { namespace: &'static str, pods: usize },
@@ -100,6 +104,7 @@ impl Move {
             Self::Hang { hangs: true, .. } => "hang a machine",
             Self::Hang { .. } => "let it go on",
             Self::Crash { .. } => "kill a process",
+            Self::CutOff { .. } => "cut a process off",
             Self::Clock { .. } => "a clock jumps",
             Self::DeleteNamespace => "delete a namespace",
             Self::Quota { .. } => "set a quota",
@@ -166,6 +171,7 @@ impl Move {
             Self::SwitchOn { node } => world.machines.switch_on(&node),
             Self::Hang { node, hangs } => world.faults.hang(&client_of(&node), hangs),
             Self::Crash { process } => world.faults.crash(&process),
+            Self::CutOff { process, time } => world.faults.cut_off(&process, time),
             Self::Clock { party, seconds } => {
                 clock::jump(party, SignedDuration::from_secs(seconds));
                 if party == Party::Controller {
@@ -318,6 +324,10 @@ fn disaster(machines: &[(String, bool)], world: &World, chance: &mut Chance) -> 
         4..6 => Move::Hang { node, hangs: true },
         6..8 => Move::Hang { node, hangs: false },
         8 => clock_jump(world, chance),
+        // The way to the server is a network only for who is beside it.
+        _ if world.is_apart && process != OTHERS && chance.percent(50) => {
+            Move::CutOff { process, time: chance.within(LONGEST_CUT) }
+        }
         _ => Move::Crash { process },
     }
 }
@@ -350,6 +360,9 @@ impl fmt::Display for Move {
             Self::Hang { node, hangs: true } => write!(f, "machine {node} hangs"),
             Self::Hang { node, hangs: false } => write!(f, "machine {node} goes on"),
             Self::Crash { process } => write!(f, "process {process} is killed"),
+            Self::CutOff { process, time } => {
+                write!(f, "process {process} is cut off from the server for {} s", time.as_secs_f64())
+            }
             Self::Clock { party, seconds } => write!(f, "the clock of {party:?} is {seconds} s fast"),
             Self::DeleteNamespace => write!(f, "delete namespace {}", sets::TEAM),
             Self::Quota { namespace, pods } => write!(f, "{pods} pods at most in {namespace}"),
