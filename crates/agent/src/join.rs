@@ -5,7 +5,8 @@
 //! 2. The private keys never leave this machine: the server signs certificate requests, `CN=system:node:<name>`,
 //!    `O=system:nodes`.
 //! 3. Everything lies in one folder, files readable by their owner only. A second [`join`] with a valid identity
-//!    there needs no token and asks nobody.
+//!    there needs no token and asks nobody. A key and its certificate are one file, so that no moment leaves a node with
+//!    halves that do not fit.
 //! 4. Certificates are renewed when most of their life is over ([`renewal`], [`Identity::keep_fresh`]), and then requests
 //!    take new connections, which show the new one: servers stop believing a connection when its certificate ends.
 //!
@@ -49,16 +50,20 @@ pub async fn join(
     let anonymous = tls::client(&ca_pem, None)?;
     let client = connection::client(servers, anonymous, Some(&token.bearer), connection::never())?;
     let issued = request::certificate(&client, node_name, &Purpose::Client).await?;
-    write_private(dir, "client.key", &issued.key_pem)?;
-    write_private(dir, "client.crt", &issued.certificate_pem)?;
+    write_private(dir, CLIENT, &issued.pem)?;
     let identity = Identity::load(servers, node_name, dir)?;
     write_private(dir, "kubeconfig", &identity.kubeconfig_text())?;
     identity.remember_servers()?;
     Ok(identity)
 }
 
-/// A node's identity on disk: `ca.crt`, `client.crt`, `client.key`, `kubeconfig`, and after
-/// [`Identity::serving_tls`] also `serving.crt` and `serving.key`.
+/// Certificate and key with which a node speaks to servers.
+const CLIENT: &str = "client.pem";
+/// Certificate and key with which it serves logs and streams.
+const SERVING: &str = "serving.pem";
+
+/// A node's identity on disk: `ca.crt`, `client.pem`, `kubeconfig`, and after [`Identity::serving_tls`] also
+/// `serving.pem`.
 #[derive(Clone)]
 pub struct Identity {
     dir: PathBuf,
@@ -79,14 +84,14 @@ impl Identity {
     /// Reads an identity; refuses one of another node, an expired one and one that is not complete.
     pub fn load(servers: &Arc<Servers>, node_name: &str, dir: &Path) -> Result<Self, JoinError> {
         let ca_pem = read(dir, "ca.crt")?;
-        let current = Current::parse(&read(dir, "client.crt")?, &read(dir, "client.key")?)?;
+        let current = Current::parse(&read(dir, CLIENT)?)?;
         let expected = format!("system:node:{node_name}");
         if current.common_name() != expected {
             let found = current.common_name();
-            return Err(JoinError::OtherNode { path: dir.join("client.crt"), found, expected });
+            return Err(JoinError::OtherNode { path: dir.join(CLIENT), found, expected });
         }
         if current.expires() <= Timestamp::now() {
-            return Err(JoinError::Expired { path: dir.join("client.crt") });
+            return Err(JoinError::Expired { path: dir.join(CLIENT) });
         }
         servers.learn(remembered(dir));
         Ok(Self {
@@ -121,8 +126,8 @@ impl Identity {
         let current = match self.stored_serving(addresses) {
             Ok(current) => current,
             Err(_) => {
-                let issued = self.request(&Purpose::Serving(addresses.to_vec()), "serving").await?;
-                Current::parse(&issued.certificate_pem, &issued.key_pem)?
+                let issued = self.request(&Purpose::Serving(addresses.to_vec()), SERVING).await?;
+                Current::parse(&issued.pem)?
             }
         };
         let serving = Serving { current: Arc::new(current), addresses: addresses.to_vec() };
@@ -159,15 +164,15 @@ impl Identity {
     async fn renew(&self) -> Result<(), JoinError> {
         let now = Timestamp::now();
         if self.client.is_old(now) {
-            let issued = self.request(&Purpose::Client, "client").await?;
-            self.client.replace(&issued.certificate_pem, &issued.key_pem)?;
+            let issued = self.request(&Purpose::Client, CLIENT).await?;
+            self.client.replace(&issued.pem)?;
             write_private(&self.dir, "kubeconfig", &self.kubeconfig_text())?;
             tracing::info!(until = %self.client.expires(), "the client certificate is renewed");
         }
         let serving = self.serving().clone();
         if let Some(serving) = serving.filter(|serving| serving.current.is_old(now)) {
-            let issued = self.request(&Purpose::Serving(serving.addresses), "serving").await?;
-            serving.current.replace(&issued.certificate_pem, &issued.key_pem)?;
+            let issued = self.request(&Purpose::Serving(serving.addresses), SERVING).await?;
+            serving.current.replace(&issued.pem)?;
             tracing::info!(until = %serving.current.expires(), "the serving certificate is renewed");
         }
         Ok(())
@@ -175,16 +180,15 @@ impl Identity {
 
     async fn request(&self, purpose: &Purpose, file: &str) -> Result<request::Issued, JoinError> {
         let issued = request::certificate(&self.client()?, &self.node_name, purpose).await?;
-        write_private(&self.dir, &format!("{file}.key"), &issued.key_pem)?;
-        write_private(&self.dir, &format!("{file}.crt"), &issued.certificate_pem)?;
+        write_private(&self.dir, file, &issued.pem)?;
         Ok(issued)
     }
 
     fn stored_serving(&self, addresses: &[IpAddr]) -> Result<Current, JoinError> {
-        let current = Current::parse(&read(&self.dir, "serving.crt")?, &read(&self.dir, "serving.key")?)?;
+        let current = Current::parse(&read(&self.dir, SERVING)?)?;
         let fits = addresses.iter().all(|address| current.is_for(*address));
         if !fits || current.is_old(Timestamp::now()) {
-            return Err(JoinError::Expired { path: self.dir.join("serving.crt") });
+            return Err(JoinError::Expired { path: self.dir.join(SERVING) });
         }
         Ok(current)
     }
@@ -194,14 +198,13 @@ impl Identity {
         let file = |name: &str| serde_json::json!(dir.join(name)).to_string();
         format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: everynode\n  cluster:\n    server: {server}\n    \
-             certificate-authority: {ca}\nusers:\n- name: {user}\n  user:\n    client-certificate: {crt}\n    \
-             client-key: {key}\ncontexts:\n- name: everynode\n  context:\n    cluster: everynode\n    user: \
+             certificate-authority: {ca}\nusers:\n- name: {user}\n  user:\n    client-certificate: {pem}\n    \
+             client-key: {pem}\ncontexts:\n- name: everynode\n  context:\n    cluster: everynode\n    user: \
              {user}\ncurrent-context: everynode\n",
             server = serde_json::json!(servers.current()),
             ca = file("ca.crt"),
             user = serde_json::json!(format!("system:node:{node_name}")),
-            crt = file("client.crt"),
-            key = file("client.key"),
+            pem = file(CLIENT),
         )
     }
 }
@@ -361,8 +364,8 @@ mod tests {
     fn files_are_readable_by_their_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("pki");
-        write_private(&dir, "client.key", "x").unwrap();
+        write_private(&dir, CLIENT, "x").unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&dir), mode(&dir.join("client.key"))), (0o700, 0o600));
+        assert_eq!((mode(&dir), mode(&dir.join(CLIENT))), (0o700, 0o600));
     }
 }

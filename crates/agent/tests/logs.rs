@@ -173,7 +173,7 @@ async fn a_machine_joins_once_and_only_the_right_cluster() {
     let token = format!("{}:{SECRET}", authority.hash());
     let identity = join(&servers, &token, "n1", &dir).await.unwrap();
     let kubeconfig = std::fs::read_to_string(identity.kubeconfig()).unwrap();
-    assert!(kubeconfig.contains("client.key") && kubeconfig.contains(&url), "{kubeconfig}");
+    assert!(kubeconfig.contains("client.pem") && kubeconfig.contains(&url), "{kubeconfig}");
     let read = kube::config::Kubeconfig::from_yaml(&kubeconfig).unwrap();
     assert_eq!(read.current_context.as_deref(), Some("everynode"));
     let again = join(&servers, "no token is needed", "n1", &dir).await.unwrap();

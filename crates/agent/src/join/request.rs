@@ -23,10 +23,9 @@ pub(super) enum Purpose {
     Serving(Vec<IpAddr>),
 }
 
-/// A certificate and its key.
+/// A certificate and, behind it, its key.
 pub(super) struct Issued {
-    pub(super) certificate_pem: String,
-    pub(super) key_pem: String,
+    pub(super) pem: String,
 }
 
 /// Asks for a certificate and waits for it.
@@ -44,7 +43,7 @@ pub(super) async fn certificate(
         Ok(answer) => answer?,
         Err(_) => return Err(RequestError::NotSigned { name }),
     };
-    Ok(Issued { certificate_pem, key_pem: key.serialize_pem() })
+    Ok(Issued { pem: format!("{}\n{}", certificate_pem.trim_end(), key.serialize_pem()) })
 }
 
 fn params(node_name: &str, purpose: &Purpose) -> Result<CertificateParams, RequestError> {

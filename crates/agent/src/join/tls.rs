@@ -48,13 +48,14 @@ struct Parsed {
 }
 
 impl Current {
-    pub(super) fn parse(certificate_pem: &str, key_pem: &str) -> Result<Self, TlsError> {
-        let parsed = RwLock::new(Parsed::parse(certificate_pem, key_pem)?);
+    /// Reads a certificate and its key; refuses those that do not fit.
+    pub(super) fn parse(pem: &str) -> Result<Self, TlsError> {
+        let parsed = RwLock::new(Parsed::parse(pem)?);
         Ok(Self { parsed, renewed: watch::Sender::new(()) })
     }
 
-    pub(super) fn replace(&self, certificate_pem: &str, key_pem: &str) -> Result<(), TlsError> {
-        let parsed = Parsed::parse(certificate_pem, key_pem)?;
+    pub(super) fn replace(&self, pem: &str) -> Result<(), TlsError> {
+        let parsed = Parsed::parse(pem)?;
         *self.parsed.write().unwrap_or_else(PoisonError::into_inner) = parsed;
         self.renewed.send_replace(());
         Ok(())
@@ -93,10 +94,10 @@ impl Current {
 }
 
 impl Parsed {
-    fn parse(certificate_pem: &str, key_pem: &str) -> Result<Self, TlsError> {
-        let chain = certificates(certificate_pem)?;
+    fn parse(pem: &str) -> Result<Self, TlsError> {
+        let chain = certificates(pem)?;
         let unreadable = |error: &dyn std::fmt::Display| TlsError::Pem(error.to_string());
-        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|error| unreadable(&error))?;
+        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| unreadable(&error))?;
         let first = chain.first().ok_or_else(|| unreadable(&"no certificate"))?.clone();
         let (_, certificate) = X509Certificate::from_der(&first).map_err(|error| unreadable(&error))?;
         let common_name = certificate.subject().iter_common_name().next();
