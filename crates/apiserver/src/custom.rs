@@ -151,7 +151,7 @@ impl Custom {
 fn settle_metadata(object: &mut Value, fill: Fill) -> Result<Vec<String>, String> {
     let Some(ty) = schema().named("meta.v1.PartialObjectMetadata") else { return Ok(Vec::new()) };
     let mut alone = json!({"metadata": object["metadata"].take()});
-    let unknown = go_form::settle(&mut alone, ty, fill)?;
+    let unknown = go_form::settle(&mut alone, ty, fill, None)?;
     object["metadata"] = alone["metadata"].take();
     if object["metadata"].is_null() {
         object["metadata"] = json!({});

@@ -116,7 +116,7 @@ fn read_body(
     }
     let Parsed { mut object, mut findings, binary } = parse(content_type, bytes, expected)?;
     check_kind(&mut object, expected, bytes)?;
-    let unknown = settle(&mut object, expected, custom, go_form::Fill::Zeros)?;
+    let unknown = settle(&mut object, expected, custom, go_form::Fill::Zeros, None)?;
     findings.extend(unknown);
     let warnings = if binary { Vec::new() } else { validation.judge(expected, findings)? };
     Ok(Decoded { object, warnings })
@@ -136,7 +136,7 @@ pub fn delete_options(content_type: &str, bytes: &[u8]) -> Result<Value, ApiErro
     let theirs = if api_version.is_empty() { any } else { Gvk::new(&api_version, "DeleteOptions") };
     // Every group registers DeleteOptions, so any known group and version is right.
     check_kind(&mut object, if schema().kind(theirs).is_some() { theirs } else { any }, bytes)?;
-    settle(&mut object, any, None, go_form::Fill::Zeros)?;
+    settle(&mut object, any, None, go_form::Fill::Zeros, None)?;
     Ok(object)
 }
 
@@ -155,7 +155,7 @@ pub fn partial(bytes: &[u8], kind: &Kind, validation: FieldValidation) -> Result
     }
     check_kind(&mut object, gvk, bytes)?;
     let warnings = validation.judge(gvk, findings)?;
-    let unknown = settle(&mut object, gvk, kind.custom(), go_form::Fill::Nothing)?;
+    let unknown = settle(&mut object, gvk, kind.custom(), go_form::Fill::Nothing, None)?;
     match unknown.first() {
         None => Ok(Decoded { object, warnings }),
         Some(text) => Err(not_declared(gvk, &object, text)),
@@ -175,14 +175,20 @@ fn not_declared(gvk: Gvk<'_>, object: &Value, finding: &str) -> ApiError {
     ))
 }
 
-/// Settles the result of a patch: unknown fields, types, zero values. Returns texts for `Warning` headers.
+/// Settles what a patch has made of the stored object `before`: unknown fields, types, zero values. Returns texts for
+/// `Warning` headers. What was stored is settled already.
 ///
 /// Differs: kube-apiserver answers 422 with a Go dump of the patch for `Strict`; we answer as for a PUT.
 ///
 /// # Errors
 /// 400 for a wrong type, for unknown fields under [`FieldValidation::Strict`], or for another kind.
-pub fn check(kind: &Kind, object: &mut Value, validation: FieldValidation) -> Result<Vec<String>, ApiError> {
-    check_settled(kind.into(), kind.custom(), object, validation)
+pub fn check(
+    kind: &Kind,
+    object: &mut Value,
+    before: &Value,
+    validation: FieldValidation,
+) -> Result<Vec<String>, ApiError> {
+    check_settled(kind.into(), kind.custom(), object, Some(before), validation)
 }
 
 /// [`check`] for a kind that has no [`Kind`].
@@ -194,20 +200,21 @@ pub fn check_as(
     object: &mut Value,
     validation: FieldValidation,
 ) -> Result<Vec<String>, ApiError> {
-    check_settled(gvk, None, object, validation)
+    check_settled(gvk, None, object, None, validation)
 }
 
 fn check_settled(
     gvk: Gvk<'_>,
     custom: Option<&Custom>,
     object: &mut Value,
+    before: Option<&Value>,
     validation: FieldValidation,
 ) -> Result<Vec<String>, ApiError> {
     check_kind(object, gvk, b"")?;
     if json::depth(object) > MAX_DEPTH {
         return Err(cannot_handle(gvk, gvk.kind, "exceeded max depth"));
     }
-    let unknown = settle(object, gvk, custom, go_form::Fill::Zeros)?;
+    let unknown = settle(object, gvk, custom, go_form::Fill::Zeros, before)?;
     validation.judge(gvk, unknown)
 }
 
@@ -329,10 +336,11 @@ fn settle(
     gvk: Gvk<'_>,
     custom: Option<&Custom>,
     fill: go_form::Fill,
+    before: Option<&Value>,
 ) -> Result<Vec<String>, ApiError> {
     let settled = match (custom, schema().kind(gvk)) {
         (Some(custom), _) => custom.settle(object, fill),
-        (None, Some(ty)) => go_form::settle(object, ty, fill),
+        (None, Some(ty)) => go_form::settle(object, ty, fill, before),
         (None, None) => Ok(Vec::new()),
     };
     settled.map_err(|why| cannot_handle(gvk, gvk.kind, why))

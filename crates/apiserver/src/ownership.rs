@@ -145,7 +145,7 @@ pub fn applied(
     managers.set(&manager, wanted.clone(), &since);
     let mut object = merge::merge(form, live, config);
     merge::prune(form, &mut object, &owned, &managers.everything());
-    settle(kind, &mut object)?;
+    settle(kind, live, &mut object)?;
     let difference = changes(kind, live, &object);
     let conflicts = conflicts(&managers, &manager, &difference, &recorded(form, live, writer));
     if !force && !conflicts.is_empty() {
@@ -162,8 +162,8 @@ pub fn applied(
 
 /// Differs: kube-apiserver compares before it defaults, and so finds a conflict between an atomic struct and the same
 /// one with its default (`fieldRef` without `apiVersion`).
-fn settle(kind: &Kind, object: &mut Value) -> Result<(), ApiError> {
-    decode::check(kind, object, decode::FieldValidation::Ignore)?;
+fn settle(kind: &Kind, live: &Value, object: &mut Value) -> Result<(), ApiError> {
+    decode::check(kind, object, live, decode::FieldValidation::Ignore)?;
     kind.rules.default(object);
     Ok(())
 }

@@ -67,7 +67,7 @@ impl Patch {
         validation: FieldValidation,
     ) -> Result<(Value, Vec<String>), ApiError> {
         let mut patched = self.raw(original, kind.into())?;
-        let warnings = decode::check(kind, &mut patched, validation)?;
+        let warnings = decode::check(kind, &mut patched, original, validation)?;
         Ok((patched, warnings))
     }
 

@@ -24,9 +24,16 @@ pub(crate) enum Fill {
 }
 
 /// Brings `value` into Go's form. Returns texts like `unknown field "spec.bogus"`, or Go's error for a wrong type.
-pub(crate) fn settle(value: &mut Value, ty: &Type, fill: Fill) -> Result<Vec<String>, String> {
+/// `settled` is an earlier state that has Go's form: what stands there as well is not looked at again, and most of what is
+/// patched stands there.
+pub(crate) fn settle(
+    value: &mut Value,
+    ty: &Type,
+    fill: Fill,
+    settled: Option<&Value>,
+) -> Result<Vec<String>, String> {
     let mut walk = Walk { fill, unknown: Findings::default(), structs: 0 };
-    walk.fields(value, ty, &Path::Root)?;
+    walk.fields(value, ty, &Path::Root, settled)?;
     Ok(walk.unknown.texts())
 }
 
@@ -53,7 +60,13 @@ struct Walk {
 }
 
 impl Walk {
-    fn fields(&mut self, value: &mut Value, ty: &Type, at: &Path<'_>) -> Result<(), String> {
+    fn fields(
+        &mut self,
+        value: &mut Value,
+        ty: &Type,
+        at: &Path<'_>,
+        settled: Option<&Value>,
+    ) -> Result<(), String> {
         self.structs += 1;
         if self.structs > MAX_STRUCTS {
             return Err(format!("too many items: limit is {MAX_STRUCTS}"));
@@ -66,14 +79,15 @@ impl Walk {
         };
         let mut failed = Ok(());
         map.retain(|name, inner| {
-            if failed.is_err() {
+            let before = settled.and_then(|settled| settled.get(name));
+            if failed.is_err() || before == Some(&*inner) {
                 return true;
             }
             let Some(field) = ty.field(name) else {
                 self.unknown.add(|| unknown(at, name));
                 return false;
             };
-            match self.field(inner, field, ty, at) {
+            match self.field(inner, field, ty, at, before) {
                 Ok(keep) => keep,
                 Err(why) => {
                     failed = Err(why);
@@ -89,14 +103,21 @@ impl Walk {
     }
 
     /// Settles one field; false when Go would not write it.
-    fn field(&mut self, value: &mut Value, field: &Field, ty: &Type, at: &Path<'_>) -> Result<bool, String> {
+    fn field(
+        &mut self,
+        value: &mut Value,
+        field: &Field,
+        ty: &Type,
+        at: &Path<'_>,
+        settled: Option<&Value>,
+    ) -> Result<bool, String> {
         let here = Path::Field(at, ty.short_name(), field.name);
         if value.is_null() {
             // A struct that is no pointer comes back as `{}` by `fill_zeros`. Raw JSON may be null.
             return Ok(false);
         }
         match field.shape.container {
-            Container::One => self.one(value, &field.shape, &here)?,
+            Container::One => self.one(value, &field.shape, &here, settled)?,
             Container::List => self.list(value, &field.shape, &here)?,
             Container::Map => self.map(value, &field.shape, &here)?,
         }
@@ -107,7 +128,7 @@ impl Walk {
         let Value::Array(items) = value else { return Err(at.cannot(word(value), shape.go_type())) };
         let element = shape.element();
         for (i, item) in items.iter_mut().enumerate() {
-            self.one(item, &element, &Path::Index(at, i))?;
+            self.one(item, &element, &Path::Index(at, i), None)?;
         }
         Ok(())
     }
@@ -117,14 +138,20 @@ impl Walk {
         // A named map is not a map of that name's values.
         let element = Shape { named: None, ..shape.element() };
         for (key, item) in entries.iter_mut() {
-            self.one(item, &element, &Path::Key(at, key))?;
+            self.one(item, &element, &Path::Key(at, key), None)?;
         }
         Ok(())
     }
 
-    fn one(&mut self, value: &mut Value, shape: &Shape, at: &Path<'_>) -> Result<(), String> {
+    fn one(
+        &mut self,
+        value: &mut Value,
+        shape: &Shape,
+        at: &Path<'_>,
+        settled: Option<&Value>,
+    ) -> Result<(), String> {
         match shape.base {
-            Base::Struct(id) => return self.fields(value, schema().get(id), at),
+            Base::Struct(id) => return self.fields(value, schema().get(id), at, settled),
             Base::Extra => {
                 let strings = Shape { container: Container::List, base: Base::String, ..*shape };
                 return self.list(value, &strings, at);
@@ -166,7 +193,7 @@ impl Walk {
                 Base::Struct(id) => {
                     let mut inner = Value::Null;
                     let here = Path::Field(at, ty.short_name(), field.name);
-                    self.fields(&mut inner, schema().get(id), &here)?;
+                    self.fields(&mut inner, schema().get(id), &here, None)?;
                     map.insert(field.name.to_string(), inner);
                 }
                 base @ (Base::String | Base::Int32 | Base::Int64 | Base::Bool) if !field.omit_empty => {

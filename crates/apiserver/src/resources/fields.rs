@@ -90,6 +90,8 @@ pub fn fill_zero(object: &mut Value, field: &str, value: impl Into<Value>) {
 /// Makes a field of `new` what it is in `old`, absent included.
 pub fn keep(new: &mut Value, old: &Value, field: &str) {
     match old.get(field) {
+        // Mostly it is, and to compare costs less than to copy.
+        before if before == new.get(field) => {}
         Some(value) => set(new, field, value.clone()),
         None => remove(new, field),
     }

@@ -191,7 +191,7 @@ pub async fn rewrite(
         warnings.extend(metadata::finalizer_warnings(&new, kind));
         warnings.splice(0..0, std::mem::take(&mut write.warnings));
         encode::set_revision(&mut new, revision);
-        let changed = !same::unchanged(kind.traits.verbatim, &new, &old) || owners != known;
+        let changed = owners != known || !same::unchanged(kind.traits.verbatim, &new, &old);
         if !changed && (write.dry_run || !ending::is_over(kind, &new)) {
             return Ok(Written { object: old, bytes, revision, code: 200, warnings });
         }

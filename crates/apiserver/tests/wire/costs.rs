@@ -22,7 +22,7 @@ const CHANGES: u32 = 4;
 /// Limits, in decodings of a pod.
 const CREATING: f64 = 17.0;
 const BINDING: f64 = 9.5;
-const STATUS: f64 = 22.0;
+const STATUS: f64 = 18.0;
 const MARKING: f64 = 10.5;
 const REMOVING: f64 = 10.5;
 
