@@ -4,6 +4,8 @@
 //!    (Kubernetes 1.33: ordered namespace deletion).
 //! 2. The namespace is released (finalizer `kubernetes`) only when every served kind has been asked and has nothing left.
 //! 3. What is in the way is said in the namespace's conditions.
+//! 4. That it ends is asked of the server before anything is deleted: a watch that is late shows the one that ended while
+//!    there is a new one of its name. The one that was asked for stays until it is released here.
 //!
 //! Kubernetes: `namespace/deletion/namespaced_resources_deleter.go`, `status_condition_utils.go`. Differs: kinds are
 //! asked anew in every round, once a second while something remains, instead of being guessed from grace periods.
@@ -51,15 +53,11 @@ async fn reconcile(shared: &Shared, name: String) -> Result<Next, kube::Error> {
     if !seen.is_some_and(|seen| is_ours(&seen)) {
         return Ok(Next::Rest);
     }
+    let namespaces = Api::<Namespace>::all(shared.client.clone());
+    let live = tolerate(namespaces.get(&name).await, Status::is_not_found)?;
+    let Some(live) = live.filter(is_ours) else { return Ok(Next::Rest) };
     let content = empty(shared, &name).await;
     let verdict = verdict::judge(&content);
-    let namespaces = Api::<Namespace>::all(shared.client.clone());
-    let Some(live) = tolerate(namespaces.get(&name).await, Status::is_not_found)? else {
-        return Ok(Next::Rest);
-    };
-    if !is_ours(&live) {
-        return Ok(Next::Rest);
-    }
     let live = write_conditions(&namespaces, live, &verdict, shared.now()).await?;
     match verdict.is_empty {
         true => release(&namespaces, live).await.map(|()| Next::Rest),

@@ -43,7 +43,7 @@ struct Inner {
     /// Faults that a script has asked for.
     asked: Vec<Asked>,
     /// Watches that give nothing: client and plural.
-    held: BTreeSet<(String, String)>,
+    held: BTreeMap<(String, String), u32>,
     calls: VecDeque<Call>,
     /// How far each client's watch of each kind is.
     heard: BTreeMap<(String, String), Revision>,
@@ -134,7 +134,7 @@ impl Faults {
             dead: BTreeSet::new(),
             crashes: BTreeMap::new(),
             asked: Vec::new(),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
             calls: VecDeque::new(),
             heard: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -204,14 +204,32 @@ impl Faults {
     pub(crate) fn hold(&self, client: &str, plural: &str, holds: bool) {
         let (mut inner, watch) = (self.lock(), (client.to_string(), plural.to_string()));
         match holds {
-            true => inner.held.insert(watch),
+            true => inner.held.insert(watch, 0),
             false => inner.held.remove(&watch),
         };
     }
 
-    fn is_held(&self, client: &str, plural: &str) -> bool {
-        let inner = self.lock();
-        inner.is_cut_off(client) || inner.held.contains(&(client.to_string(), plural.to_string()))
+    /// So many lines of a watch that is held come through nevertheless.
+    pub(crate) fn let_through(&self, client: &str, plural: &str, lines: u32) {
+        if let Some(left) = self.lock().held.get_mut(&(client.to_string(), plural.to_string())) {
+            *left += lines;
+        }
+    }
+
+    /// Whether the next line of this watch has to wait.
+    fn holds_back(&self, client: &str, plural: &str) -> bool {
+        let mut inner = self.lock();
+        if inner.is_cut_off(client) {
+            return true;
+        }
+        match inner.held.get_mut(&(client.to_string(), plural.to_string())) {
+            None => false,
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+        }
     }
 
     /// How often each fault has struck.

@@ -123,7 +123,7 @@ impl Stream {
             }
         }
         let Call { client, plural, .. } = &self.call;
-        while self.faults.is_hung(client) || self.faults.is_held(client, plural) {
+        while self.faults.is_hung(client) || self.faults.holds_back(client, plural) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         self.note(&line);

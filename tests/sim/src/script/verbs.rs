@@ -8,7 +8,7 @@
 //! | `apply a hello:1 [{…}]` | a DaemonSet with this image, and the fields given as a merge |
 //! | `image a hello:2`, `undo a`, `delete <kind>/<name> [Background]`, `delete all daemonsets` | as kubectl does |
 //! | `label n1 disk=ssd`, `taint n1 k=v:NoExecute …`, `taint n1`, `cordon n1`, `uncordon n1` | nodes |
-//! | `crash daemonsets`, `hold daemonsets pods`, `release daemonsets pods` | processes and their watches |
+//! | `crash daemonsets`, `hold daemonsets pods`, `release daemonsets pods [1]` | processes and their watches; one event alone |
 //! | `fault <client> <verb> <plural> <what> [after n] [times m]`, `heal` | the next calls go wrong |
 //! | `two leaders`, `apart`, `without <loop> …` | in the beginning: how the loops run |
 //! | `clock Loops 90` | that party's clock is so many seconds fast |
@@ -16,7 +16,7 @@
 //! | `twin a`, `take a-v1` | a second revision like the newest; one of that name that holds something else |
 //! | `sets`, `pods`, `revisions`, `nodes`, `events a`, `field daemonsets/a /status` | shows |
 //!
-//! A pod is named as it was shown: `pods/a-1`.
+//! A pod is named as it was shown: `pods/a-1`; what is in another namespace as `daemonsets/team/a`.
 
 use super::{Player, shown};
 use crate::clock::{self, Party};
@@ -183,6 +183,7 @@ fn trouble(player: &mut Player, verb: &str, rest: &str) -> Result<Vec<String>> {
         ("crash", [process]) => faults.crash(process),
         ("hold", [client, plural]) => faults.hold(client, plural, true),
         ("release", [client, plural]) => faults.hold(client, plural, false),
+        ("release", [client, plural, lines]) => faults.let_through(client, plural, lines.parse()?),
         ("heal", []) => faults.heal(),
         ("clock", [party, seconds]) => {
             let party = match *party {
@@ -233,7 +234,9 @@ async fn user(player: &Player, verb: &str, rest: &str) -> Result<Outcome> {
         }
         "create" => {
             let object: Value = serde_json::from_str(rest)?;
-            hands.create(collection(object["kind"].as_str().unwrap_or_default())?, &object).await
+            let plural = format!("{}s", object["kind"].as_str().unwrap_or_default().to_lowercase());
+            let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
+            hands.create(&place(namespace, &plural)?, &object).await
         }
         "image" => {
             let containers = json!([{"name": "c", "image": tail}]);
@@ -318,8 +321,12 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-fn collection(kind: &str) -> Result<&'static str> {
-    collection_of(&format!("{}s", kind.to_lowercase()))
+/// Where the objects of a kind are, in this namespace if they are in one.
+fn place(namespace: &str, plural: &str) -> Result<String> {
+    Ok(match namespace {
+        "default" => collection_of(plural)?.to_string(),
+        other => crate::hands::path(other, plural),
+    })
 }
 
 fn collection_of(plural: &str) -> Result<&'static str> {
@@ -334,11 +341,12 @@ fn collection_of(plural: &str) -> Result<&'static str> {
     })
 }
 
-/// `pods/a-1` and the like.
+/// `pods/a-1` and the like; `daemonsets/team/a` in another namespace.
 fn path(player: &Player, object: &str) -> Result<String> {
     let (plural, name) = object.split_once('/').with_context(|| format!("{object} is no kind/name"))?;
+    let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
     let name = player.names.real(name).filter(|_| plural == "pods").unwrap_or(name);
-    Ok(format!("{}/{name}", collection_of(plural)?))
+    Ok(format!("{}/{name}", place(namespace, plural)?))
 }
 
 fn duration(text: &str) -> Result<Duration> {
