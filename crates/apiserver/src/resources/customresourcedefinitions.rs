@@ -84,6 +84,11 @@ impl Rules for Definitions {
         rules::check(new, Some(old))
     }
 
+    /// Differs: Kubernetes takes any text for a stored version, and then refuses every later write of the definition.
+    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<FieldError> {
+        rules::check_stored_versions(new)
+    }
+
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
         let versions = items(&new["spec"], "versions").iter().enumerate();
         let before = |name: &str| {

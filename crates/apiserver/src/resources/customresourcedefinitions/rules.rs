@@ -314,7 +314,14 @@ fn check_change(object: &Value, old: &Value, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::invalid(path, new.clone(), "field is immutable"));
         }
     }
-    let versions: BTreeSet<&str> = items(new, "versions").iter().map(|v| text(v, "name")).collect();
+    errors.extend(check_stored_versions(object));
+}
+
+/// Whoever was once a storage version is still a version.
+pub(super) fn check_stored_versions(object: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let versions: BTreeSet<&str> =
+        items(&object["spec"], "versions").iter().map(|v| text(v, "name")).collect();
     for (index, stored) in texts(&object["status"], "storedVersions").into_iter().enumerate() {
         if !versions.contains(stored) {
             let detail = format!(
@@ -324,6 +331,7 @@ fn check_change(object: &Value, old: &Value, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::invalid(format!("status.storedVersions[{index}]"), stored, detail));
         }
     }
+    errors
 }
 
 #[cfg(test)]

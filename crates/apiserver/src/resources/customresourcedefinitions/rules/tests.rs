@@ -134,6 +134,9 @@ fn what_is_served_keeps_its_names_and_its_stored_versions() {
     new["status"]["storedVersions"] = json!(["v1", "v2"]);
     let fields: Vec<String> = check(&new, Some(&old)).into_iter().map(|error| error.field).collect();
     assert_eq!(fields, ["spec.names.kind", "status.storedVersions[0]"]);
+    let fields: Vec<String> = check_stored_versions(&new).into_iter().map(|error| error.field).collect();
+    assert_eq!(fields, ["status.storedVersions[0]"], "a status that nobody could write the definition with");
+    assert!(check_stored_versions(&old).is_empty());
 }
 
 #[test]
