@@ -2,7 +2,8 @@
 //!
 //! What no object of a kind is read for is not even decoded ([`Selection`]); the rest is taken off where it depends on the
 //! object. A fleet of 1,000 nodes holds thousands of pods and nodes; their environment, volumes, image lists and field owners
-//! are most of their weight. A trimmed object is never written back: loops write patches, or read anew.
+//! are most of their weight. Lists are made as short as what they hold: read one by one they have room for four things at
+//! least, and a container is large. A trimmed object is never written back: loops write patches, or read anew.
 
 use super::Whole;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -56,11 +57,12 @@ impl Selection for OfPod {
     };
 }
 
-/// Images and volumes go; conditions, addresses, taints and allocatable stay.
+/// Images, volumes and capacity go; conditions, addresses, taints and allocatable stay.
 impl Selection for OfNode {
     const PARTS: Parts = {
         const STATUS: Parts = AllBut(&[
             ("images", Nothing),
+            ("capacity", Nothing),
             ("volumesAttached", Nothing),
             ("volumesInUse", Nothing),
             ("nodeInfo", Nothing),
@@ -77,7 +79,14 @@ impl Selection for OfLease {
 
 /// See [`OfNode`].
 pub(super) fn node(shown: Shown<Node, OfNode>) -> Node {
-    shown.object
+    let mut node = shown.object;
+    snug_metadata(&mut node.metadata);
+    snug(node.spec.as_mut().and_then(|spec| spec.taints.as_mut()));
+    if let Some(status) = &mut node.status {
+        snug(status.conditions.as_mut());
+        snug(status.addresses.as_mut());
+    }
+    node
 }
 
 /// See [`OfLease`].
@@ -90,16 +99,33 @@ pub(super) fn pod(shown: Shown<Pod, OfPod>) -> Pod {
     let mut pod = shown.object;
     let maker = foreign_maker(&pod.metadata);
     pod.metadata.managed_fields = maker.map(|maker| vec![maker]);
-    if let Some(spec) =
-        pod.spec.as_mut().filter(|spec| spec.node_name.as_ref().is_some_and(|n| !n.is_empty()))
-    {
-        bound(spec);
+    snug_metadata(&mut pod.metadata);
+    if let Some(spec) = &mut pod.spec {
+        if spec.node_name.as_ref().is_some_and(|name| !name.is_empty()) {
+            bound(spec);
+        }
+        spec.containers.shrink_to_fit();
+        snug(spec.init_containers.as_mut());
+        snug(spec.tolerations.as_mut());
     }
     if let Some(status) = &mut pod.status {
         // A single one is the same again.
         status.pod_ips = status.pod_ips.take().filter(|all| all.len() > 1);
+        snug(status.conditions.as_mut());
     }
     pod
+}
+
+/// Gives back the room that a list does not need.
+fn snug<T>(list: Option<&mut Vec<T>>) {
+    if let Some(list) = list {
+        list.shrink_to_fit();
+    }
+}
+
+fn snug_metadata(meta: &mut ObjectMeta) {
+    snug(meta.owner_references.as_mut());
+    snug(meta.finalizers.as_mut());
 }
 
 fn metadata(meta: &mut ObjectMeta) {
@@ -151,7 +177,6 @@ fn bound(spec: &mut PodSpec) {
     };
     if let Some(tolerations) = &mut spec.tolerations {
         tolerations.retain(ends);
-        tolerations.shrink_to_fit();
     }
     spec.affinity = spec.affinity.take().and_then(|affinity| {
         let among_pods = Affinity { node_affinity: None, ..affinity };
@@ -203,6 +228,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(trimmed, kept);
+        assert_eq!(trimmed.spec.map(|spec| spec.containers.capacity()), Some(1));
     }
 
     #[test]
@@ -239,10 +265,10 @@ mod tests {
     }
 
     #[test]
-    fn a_trimmed_node_loses_its_images_only() {
+    fn a_trimmed_node_loses_its_images_and_what_it_had_before_reservations() {
         let sent = json!({
             "metadata": {"name": "n", "labels": {"a": "b"}, "managedFields": [{"manager": "m"}]},
-            "status": {"images": [{"names": ["x"]}], "conditions": [{"type": "Ready", "status": "True"}]}
+            "status": {"images": [{"names": ["x"]}], "capacity": {"cpu": "2"}, "conditions": [{"type": "Ready", "status": "True"}]}
         });
         let full = node(serde_json::from_str(&sent.to_string()).unwrap());
         let kept = json!({"metadata": {"name": "n", "labels": {"a": "b"}},
