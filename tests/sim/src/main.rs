@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// A simulation does little but make and drop small objects.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How often the log says how far the run is, in seeds.
 const LOG_EVERY: u64 = 100;
