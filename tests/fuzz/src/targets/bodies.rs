@@ -12,7 +12,7 @@ use crate::{body, protobuf};
 pub const JSON: Target = Target {
     name: "json",
     question: "JSON bodies of every kind: refused as a client's mistake, or an object that one can live with",
-    tested: 3_800,
+    tested: 5_700,
     words: &["{", "}", "[", "]", "\"metadata\":", "\"name\":\"x\"", "null", "1e999", "\\ud800"],
     run: |input, account| run(Form::Json, input, account),
 };
@@ -21,7 +21,7 @@ pub const JSON: Target = Target {
 pub const YAML: Target = Target {
     name: "yaml",
     question: "YAML bodies of every kind: anchors, tags, documents, towers",
-    tested: 1_200,
+    tested: 1_800,
     words: &[
         "\n",
         ": ",
@@ -45,7 +45,7 @@ pub const YAML: Target = Target {
 pub const PROTOBUF: Target = Target {
     name: "protobuf",
     question: "protobuf bodies of every kind, with lengths that lie",
-    tested: 2_000,
+    tested: 3_000,
     words: &["k8s\0", "\n", "\u{12}", "v1", "\u{8}\u{1}"],
     run: |input, account| run(Form::Protobuf, input, account),
 };

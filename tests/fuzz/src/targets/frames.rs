@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 pub const WEBSOCKET: Target = Target {
     name: "websocket",
     question: "frames of a WebSocket client: exec v5, and SPDY in WebSocket",
-    tested: 38_000,
+    tested: 57_000,
     words: &["\u{2}\u{0}", "\u{1}", "{\"Width\":80,\"Height\":24}"],
     run: from_client,
 };
@@ -25,7 +25,7 @@ pub const WEBSOCKET: Target = Target {
 pub const SPDY: Target = Target {
     name: "spdy",
     question: "frames of SPDY, from a runtime's stream server",
-    tested: 46_000,
+    tested: 69_000,
     words: &["\u{0}\u{0}\u{0}\u{1}", "{\"status\":\"Success\"}", "x\u{1c}"],
     run: from_runtime,
 };

@@ -18,8 +18,8 @@ pub struct Target {
     pub name: &'static str,
     /// What it asks.
     pub question: &'static str,
-    /// How many inputs of [`TESTED_SEED`] the tests play: so many have been seen to pass, and a core plays them within 40
-    /// seconds without optimization. Raise it after a run of more.
+    /// How many inputs of [`TESTED_SEED`] the tests play: so many have been seen to pass, and a core plays them within a
+    /// minute without optimization. Raise it after a run of more.
     pub tested: u64,
     /// Texts that mean something to it.
     pub words: &'static [&'static str],

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 pub const JSON: Target = Target {
     name: "json-patch",
     question: "JSON patches against real objects: paths that lead nowhere, copies that double",
-    tested: 2_500,
+    tested: 3_800,
     words: &["[{\"op\":", "\"path\":\"", "/metadata", "/-", "~1", "\"from\":\"", "\"copy\"", "\"test\""],
     run: |input, account| run(Form::Json, input, account),
 };
@@ -24,7 +24,7 @@ pub const JSON: Target = Target {
 pub const MERGE: Target = Target {
     name: "merge-patch",
     question: "merge patches against real objects",
-    tested: 1_800,
+    tested: 2_700,
     words: &["{\"metadata\":{", "null"],
     run: |input, account| run(Form::Merge, input, account),
 };
@@ -32,7 +32,7 @@ pub const MERGE: Target = Target {
 pub const STRATEGIC: Target = Target {
     name: "strategic",
     question: "strategic merge patches against real objects: directives, keys of lists",
-    tested: 1_600,
+    tested: 2_400,
     words: &["\"$patch\":", "\"$retainKeys\":", "\"$setElementOrder/", "\"$deleteFromPrimitiveList/"],
     run: |input, account| run(Form::Strategic, input, account),
 };
@@ -40,7 +40,7 @@ pub const STRATEGIC: Target = Target {
 pub const APPLY: Target = Target {
     name: "apply",
     question: "server-side apply by several managers: ownership, conflicts, what is given up",
-    tested: 1_500,
+    tested: 2_200,
     words: &["f:", "k:{\"name\":", "v:", "{\"metadata\":{"],
     run: |input, account| run(Form::Apply, input, account),
 };

@@ -14,7 +14,7 @@ use structural::column::JsonPath;
 pub const TARGET: Target = Target {
     name: "quantities",
     question: "quantities and other small texts: print what they read, add and compare without surprise",
-    tested: 60_000,
+    tested: 90_000,
     words: &[
         "1",
         "0",

@@ -17,7 +17,7 @@ use structural::{Path, Scope};
 pub const TARGET: Target = Target {
     name: "schemas",
     question: "schemas of CustomResourceDefinitions, and objects of them",
-    tested: 3_200,
+    tested: 4_800,
     words: &["properties", "pattern", "(a*)*", "x-kubernetes-", "default"],
     run,
 };

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub const TARGET: Target = Target {
     name: "selectors",
     question: "label and field selectors: print what they read, match what they say",
-    tested: 30_000,
+    tested: 45_000,
     words: &[
         "a",
         "!a",
