@@ -31,6 +31,8 @@ use std::time::Duration;
 
 /// Most nodes: their names and addresses are of one /16.
 pub const MAX_NODES: u32 = 50_000;
+/// Most nodes that join: with the others still of one /16.
+pub const MAX_JOINING: u32 = 10_000;
 /// Most DaemonSets: more would measure the bench.
 pub const MAX_DAEMONSETS: u32 = 500;
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub client: kube::Client,
     /// How many hollow nodes there are from the start.
     pub nodes: u32,
+    /// How many join later, all at once.
+    pub join: u32,
     /// How many DaemonSets want a pod on each of them.
     pub daemonsets: u32,
     /// Steps to leave out.

@@ -1,7 +1,7 @@
 //! The hollow nodes: one fleet, of which some are there and some are not.
 
 use crate::manifests::LABEL;
-use crate::steps::{JOINING, Stage, Step};
+use crate::steps::{Stage, Step};
 use agent::fleet::{self, FleetError};
 use k8s_openapi::api::core::v1::Taint;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ impl Nodes {
     /// A fleet of which nobody is there yet.
     pub fn new(client: kube::Client, stage: &Stage) -> Self {
         let (present, seen) = watch::channel(BTreeSet::new());
-        let mut config = fleet::Config::new(client, stage.nodes + JOINING);
+        let mut config = fleet::Config::new(client, stage.nodes + stage.joining);
         config.prefix = PREFIX.into();
         config.labels = BTreeMap::from([(LABEL.to_string(), "true".to_string())]);
         // Keeps pods of others away, but for those that tolerate everything.
@@ -40,7 +40,7 @@ impl Nodes {
             let before = present.len();
             match step {
                 Step::Nodes => present.extend(1..=stage.nodes),
-                Step::Join => present.extend(stage.nodes + 1..=stage.nodes + JOINING),
+                Step::Join => present.extend(stage.nodes + 1..=stage.nodes + stage.joining),
                 Step::Kill => present.retain(|number| !stage.victims().contains(number)),
                 Step::Return => present.extend(stage.victims()),
                 Step::Create | Step::Rollout | Step::Relabel | Step::Delete => {}

@@ -114,7 +114,7 @@ struct Bench<'a, T> {
 
 impl<'a, T: FnMut(String)> Bench<'a, T> {
     fn new(config: &'a Config, tell: T) -> Self {
-        let (client, stage) = (&config.client, Stage::new(config.nodes, config.daemonsets));
+        let (client, stage) = (&config.client, Stage::new(config.nodes, config.join, config.daemonsets));
         let (listener, news) = mpsc::channel(NEWS_WAITING);
         let mut watches = JoinSet::new();
         let nodes = format!("/api/v1/nodes?labelSelector={LABEL}");

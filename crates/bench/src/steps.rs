@@ -4,8 +4,6 @@ use crate::Config;
 use crate::goal::Goal;
 use std::fmt;
 
-/// How many nodes come in [`Step::Join`].
-pub const JOINING: u32 = 100;
 /// One of so many nodes falls silent in [`Step::Kill`].
 const KILLED_OF: u32 = 20;
 
@@ -20,7 +18,7 @@ pub enum Step {
     Rollout,
     /// Every node gets a label that no DaemonSet asks for.
     Relabel,
-    /// A hundred nodes more.
+    /// Some nodes more.
     Join,
     /// One node of twenty falls silent, without a word.
     Kill,
@@ -68,6 +66,8 @@ impl fmt::Display for Step {
 pub struct Stage {
     /// How many nodes there are from the start.
     pub nodes: u32,
+    /// How many come in [`Step::Join`].
+    pub joining: u32,
     /// How many DaemonSets.
     pub daemonsets: u32,
     /// Whether the joining nodes are there.
@@ -80,13 +80,13 @@ pub struct Stage {
 
 impl Stage {
     /// Before the first step.
-    pub fn new(nodes: u32, daemonsets: u32) -> Self {
-        Self { nodes, daemonsets, joined: false, image: 1, generation: 1 }
+    pub fn new(nodes: u32, joining: u32, daemonsets: u32) -> Self {
+        Self { nodes, joining, daemonsets, joined: false, image: 1, generation: 1 }
     }
 
     /// All nodes that there are now.
     pub fn all(&self) -> u32 {
-        self.nodes + if self.joined { JOINING } else { 0 }
+        self.nodes + if self.joined { self.joining } else { 0 }
     }
 
     /// How many nodes are killed: of those from the start, at least one.
@@ -129,7 +129,7 @@ impl Stage {
     /// How many nodes a step that has led here touches.
     pub fn touched(&self, step: Step) -> u32 {
         match step {
-            Step::Join => JOINING,
+            Step::Join => self.joining,
             Step::Kill | Step::Return => self.killed(),
             _ => self.all(),
         }
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_step_says_what_has_to_come_of_it() {
-        let stage = Stage::new(40, 2);
+        let stage = Stage::new(40, 100, 2);
         assert_eq!(stage.goals(Step::Nodes), [Goal::NodesReady(40)]);
         let stage = stage.after(Step::Rollout);
         let up = |nodes| {
@@ -172,6 +172,6 @@ mod tests {
 
     #[test]
     fn one_node_is_killed_of_a_few() {
-        assert_eq!(Stage::new(3, 1).victims(), 3..4);
+        assert_eq!(Stage::new(3, 1, 1).victims(), 3..4);
     }
 }

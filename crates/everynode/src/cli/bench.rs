@@ -14,9 +14,12 @@ use std::time::Duration;
 pub struct Flags {
     #[command(flatten)]
     cluster: Cluster,
-    /// How many hollow nodes register at first; a hundred more join later.
+    /// How many hollow nodes register at first.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(bench::MAX_NODES)))]
     nodes: u32,
+    /// How many more join later, all at once.
+    #[arg(long, default_value_t = 100, value_name = "NODES", value_parser = clap::value_parser!(u32).range(1..=i64::from(bench::MAX_JOINING)))]
+    join: u32,
     /// How many DaemonSets want a pod on each.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(bench::MAX_DAEMONSETS)))]
     daemonsets: u32,
@@ -70,6 +73,7 @@ pub async fn run(flags: Flags) -> Result<()> {
     let config = Config {
         client,
         nodes: flags.nodes,
+        join: flags.join,
         daemonsets: flags.daemonsets,
         skip: flags.skip.into_iter().map(|Optional(step)| step).collect(),
         processes: flags.process,
@@ -121,10 +125,12 @@ mod tests {
 
     #[test]
     fn flags_are_read() {
-        let line = "--nodes 1000 --daemonsets 10 --skip kill,join --process etcd --process 7 -o json";
+        let line =
+            "--nodes 1000 --join 1 --daemonsets 10 --skip kill,join --process etcd --process 7 -o json";
         let flags: Flags = crate::cli::parse(line).unwrap();
         let skipped: Vec<Step> = flags.skip.iter().map(|Optional(step)| *step).collect();
-        assert_eq!((flags.nodes, flags.daemonsets, flags.output), (1000, 10, Some(Output::Json)));
+        assert_eq!((flags.nodes, flags.join, flags.daemonsets), (1000, 1, 10));
+        assert_eq!(flags.output, Some(Output::Json));
         assert_eq!(skipped, [Step::Kill, Step::Join]);
         assert_eq!(flags.process, [Watched::Name("etcd".into()), Watched::Number(7)]);
         let refused = |line: &str, word: &str| {
