@@ -8,6 +8,7 @@
 //! Only what Kubernetes' protocol allows: a stream loses nothing unless it breaks, a list asked for without a revision
 //! is not stale, and a refused call had no effect.
 
+mod by_hand;
 pub(crate) mod dials;
 pub(crate) mod stream;
 pub(crate) mod wire;
@@ -45,6 +46,8 @@ struct Inner {
     /// Watches that give nothing: client and plural.
     held: BTreeMap<(String, String), u32>,
     calls: VecDeque<Call>,
+    /// The last call of a user.
+    by_hand: Option<Call>,
     /// How far each client's watch of each kind is.
     heard: BTreeMap<(String, String), Revision>,
     told: BTreeMap<&'static str, u64>,
@@ -136,6 +139,7 @@ impl Faults {
             asked: Vec::new(),
             held: BTreeMap::new(),
             calls: VecDeque::new(),
+            by_hand: None,
             heard: BTreeMap::new(),
             told: BTreeMap::new(),
             cut_off: BTreeMap::new(),

@@ -1,12 +1,17 @@
 //! What users do with the cluster: plain requests, as an administrator, over a wire without faults.
 
+use crate::faults::Faults;
 use http::{Method, Request, header};
 use kube::Client;
 use serde_json::{Value, json};
 
 /// An administrator's hands. Clones are the same person.
 #[derive(Clone)]
-pub(crate) struct Hands(Client);
+pub(crate) struct Hands {
+    client: Client,
+    /// Users meet none, but what they do in the moment of somebody else's write is to be told from it.
+    faults: Faults,
+}
 
 /// `kube::Error` is large, and here only its text matters.
 pub(crate) type Outcome = Result<Value, String>;
@@ -34,8 +39,8 @@ pub(crate) fn quotas(namespace: &str) -> String {
 }
 
 impl Hands {
-    pub(crate) fn new(client: Client) -> Self {
-        Self(client)
+    pub(crate) fn new(client: Client, faults: Faults) -> Self {
+        Self { client, faults }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Outcome {
@@ -66,7 +71,8 @@ impl Hands {
     async fn send(&self, method: Method, path: &str, kind: &str, body: Vec<u8>) -> Outcome {
         let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, kind);
         let request = request.body(body).map_err(|error| error.to_string())?;
-        self.0.request(request).await.map_err(|error| match error {
+        self.faults.by_hand(&request);
+        self.client.request(request).await.map_err(|error| match error {
             kube::Error::Api(status) => status.message,
             error => error.to_string(),
         })

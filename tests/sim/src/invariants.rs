@@ -105,7 +105,8 @@ impl Look<'_> {
     /// Whether the loop has made this very call now.
     pub(crate) fn is_ours(&self, verb: &str, plural: &str, key: &str) -> bool {
         let calls = self.faults.just_now(verb, plural, key);
-        !calls.is_empty() && calls.iter().all(|call| self.ours.contains(&call.client))
+        let all_ours = !calls.is_empty() && calls.iter().all(|call| self.ours.contains(&call.client));
+        all_ours && !self.faults.is_by_hand(plural, key)
     }
 
     /// Whether somebody else has made this very call now.

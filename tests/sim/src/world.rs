@@ -87,7 +87,7 @@ impl World {
         }
         tasks.spawn(others(chance, &plan.without).keep(around.clone()));
         let admin = server.as_user(User::authenticated("admin", ["system:masters".to_string()]));
-        let hands = Hands::new(kube::Client::new(admin, "default"));
+        let hands = Hands::new(kube::Client::new(admin, "default"), faults.clone());
         let machines = Machines::new(around);
         let processes = [ours, vec![OTHERS.to_string()]].concat();
         let is_apart = plan.is_apart;

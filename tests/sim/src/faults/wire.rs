@@ -134,7 +134,7 @@ fn refusal(code: u16) -> Response<AnyBody> {
 }
 
 impl Call {
-    fn of(client: &str, request: &Request<Body>) -> Self {
+    pub(super) fn of<B>(client: &str, request: &Request<B>) -> Self {
         let path = request.uri().path();
         let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let root = if parts.first() == Some(&"api") { 2 } else { 3 };
