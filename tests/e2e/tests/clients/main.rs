@@ -12,7 +12,7 @@ mod node;
 mod python;
 mod script;
 
-use e2e::{Cluster, Kubectl, Recorder, newest_and_oldest};
+use e2e::{Cluster, Etcd, Kubectl, Recorder, newest_and_oldest};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -21,6 +21,9 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(60);
 
 const HELLO: &str = include_str!("../../../../examples/hello.yaml");
+
+/// Nodes that run nothing.
+const NODES: &[&str] = &["--runtime", "simulated", "--nodes", "2"];
 
 /// A cluster of two simulated nodes and a DaemonSet on them, and the door through which a client speaks.
 struct World {
@@ -31,7 +34,19 @@ struct World {
 
 impl World {
     fn start() -> Self {
-        let mut cluster = Cluster::start(&["--runtime", "simulated", "--nodes", "2"]).unwrap();
+        Self::of(Cluster::start(NODES).unwrap())
+    }
+
+    /// The same with its objects in this etcd.
+    fn on(etcd: &Etcd) -> Self {
+        let world = Self::of(
+            Cluster::start_where(&format!("export EVERYNODE_STORE={}", etcd.endpoints()), NODES).unwrap(),
+        );
+        assert!(!world.cluster.data_dir().join("server/store.db").exists(), "the embedded store is in use");
+        world
+    }
+
+    fn of(mut cluster: Cluster) -> Self {
         let (_, path) = newest_and_oldest().unwrap().remove(0);
         let kubectl = cluster.kubectl(&path);
         cluster.wait_for_nodes(&kubectl, &["n1", "n2"]);

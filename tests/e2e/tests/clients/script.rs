@@ -1,9 +1,9 @@
-//! The acceptance script of issue 4 (wire, appendix B), line by line, with kubectl 1.28, 1.32 and 1.33.
+//! The acceptance script of issue 4 (wire, appendix B), line by line, with kubectl 1.28, 1.32 and 1.33, on both stores.
 //!
 //! exec, cp and port-forward need real containers: they have their own tests.
 
 use crate::{LIMIT, World};
-use e2e::{Kubectl, assert_says, eventually, eventually_equal, kubectls};
+use e2e::{Etcd, Kubectl, assert_says, eventually, eventually_equal, kubectls};
 
 const DS: &str = "apiVersion: apps/v1
 kind: DaemonSet
@@ -20,7 +20,16 @@ spec:
 
 #[test]
 fn the_acceptance_script_passes_unchanged() {
-    let world = World::start();
+    play(&World::start());
+}
+
+#[test]
+fn the_acceptance_script_passes_unchanged_on_etcd() {
+    play(&World::on(&Etcd::start().unwrap()));
+}
+
+#[track_caller]
+fn play(world: &World) {
     for wanted in [28, 32, 33] {
         let found = kubectls().unwrap().into_iter().find(|(minor, _)| *minor == wanted);
         let Some((_, path)) = found else { panic!("no kubectl.1.{wanted} on this machine") };
