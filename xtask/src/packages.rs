@@ -21,7 +21,11 @@ enum Shows {
 }
 
 /// What compiling needs.
-const BUILD: &[Package] = &[Package { name: "build-essential", shows: Shows::Program("cc") }];
+const BUILD: &[Package] = &[
+    Package { name: "build-essential", shows: Shows::Program("cc") },
+    // jemalloc is configured and made; a machine that only links Rust may lack it.
+    Package { name: "make", shows: Shows::Program("make") },
+];
 
 /// What nodes with real containers need.
 const NODES: &[Package] = &[
