@@ -32,9 +32,20 @@ pub(crate) fn settle(
     fill: Fill,
     settled: Option<&Value>,
 ) -> Result<Vec<String>, String> {
+    // What is not looked at is not counted: of what could come near the limit everything is.
+    let settled = settled.filter(|_| values(value) <= LARGE);
     let mut walk = Walk { fill, unknown: Findings::default(), structs: 0 };
     walk.fields(value, ty, &Path::Root, settled)?;
     Ok(walk.unknown.texts())
+}
+
+/// How many values there are, itself and all within.
+fn values(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(values).sum::<usize>(),
+        Value::Object(map) => 1 + map.values().map(values).sum::<usize>(),
+        _ => 1,
+    }
 }
 
 /// What Go calls the kind of a JSON value in its errors.
@@ -52,6 +63,9 @@ pub(crate) fn word(value: &Value) -> &'static str {
 /// Structs in one object. Three bytes of JSON are an empty container, and each grows by its zero values: without a
 /// limit a body of the allowed size could fill the memory. The largest honest objects have some thousands.
 const MAX_STRUCTS: usize = 200_000;
+
+/// Values of which not even ten structs each, zero values included, are [`MAX_STRUCTS`].
+const LARGE: usize = 10_000;
 
 struct Walk {
     fill: Fill,

@@ -317,6 +317,16 @@ fn a_small_body_cannot_become_a_huge_object() {
 }
 
 #[test]
+fn patches_cannot_add_up_to_a_huge_object() {
+    let list = || Value::from(vec![json!({}); 80_000]);
+    let before = json!({"spec": {"containers": list()}});
+    let mut patched = before.clone();
+    patched["spec"]["initContainers"] = list();
+    let error = check(kind("Pod"), &mut patched, &before, FieldValidation::Warn).unwrap_err();
+    assert!(error.message.ends_with("too many items: limit is 200000"), "{}", error.message);
+}
+
+#[test]
 fn delete_options_come_from_any_group_or_not_at_all() {
     for (text, ok) in [
         ("", true),
