@@ -15,6 +15,7 @@ pub mod node_affinity;
 pub mod owner;
 pub mod parts;
 pub mod pod;
+pub mod pool;
 pub mod quantity;
 pub mod quota;
 pub mod selector;

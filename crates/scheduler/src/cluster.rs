@@ -11,15 +11,18 @@
 mod budget;
 mod node;
 mod placed;
+mod pods;
 
 pub use budget::{Budget, Tally};
 pub use node::NodeState;
-pub use placed::{DISRUPTION_TARGET, Ending, PREEMPTION_BY_SCHEDULER, Placed, Standing};
+pub use placed::{DISRUPTION_TARGET, Ending, PREEMPTION_BY_SCHEDULER, Placed, Shape, Standing};
+pub use pods::Pods;
 
 use crate::terms::{Labels, NO_LABELS};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use objects::key::ObjectKey;
+use objects::pool::Pool;
 use placed::uid_of;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,11 +32,12 @@ use std::sync::Arc;
 pub struct Cluster {
     nodes: BTreeMap<String, NodeState>,
     /// Where each pod stands.
-    pods: BTreeMap<ObjectKey, Arc<Placed>>,
+    pods: Pods,
     /// Where each pod waits that was promised a node.
-    nominated: BTreeMap<ObjectKey, Arc<Placed>>,
+    nominated: Pods,
     /// Pods on nodes that want something of other pods.
-    bonded: BTreeMap<ObjectKey, Arc<Placed>>,
+    bonded: Pods,
+    shapes: Pool<Shape>,
     budgets: BTreeMap<ObjectKey, Budget>,
     /// Labels of namespaces.
     namespaces: BTreeMap<String, Labels>,
@@ -98,7 +102,10 @@ impl Cluster {
         match objects::pod::node_name(pod) {
             // What has ended holds nothing (Kubernetes: eventhandlers.go).
             _ if objects::pod::is_terminal(pod) => self.remove_pod(&key),
-            Some(node) => self.place(key, Placed::new(pod, node, Standing::Confirmed)),
+            Some(node) => {
+                let placed = Placed::new(pod, node, Standing::Confirmed, &mut self.shapes);
+                self.place(placed);
+            }
             // The watch may lag behind our own decision: only another pod of the same name ends it.
             None if self.is_assumed(&key, uid_of(pod)) => {}
             None => self.take_waiting(key, pod),
@@ -113,8 +120,9 @@ impl Cluster {
 
     /// Counts a pod on the node that was decided for it.
     pub fn assume(&mut self, pod: &Pod, node: &str) {
-        if let Some(key) = key_of(pod) {
-            self.place(key, Placed::new(pod, node, Standing::Assumed));
+        if key_of(pod).is_some() {
+            let placed = Placed::new(pod, node, Standing::Assumed, &mut self.shapes);
+            self.place(placed);
         }
     }
 
@@ -127,16 +135,17 @@ impl Cluster {
 
     /// Promises a waiting pod the room that is about to be made on a node. One that has a node waits for nothing.
     pub fn nominate(&mut self, pod: &Pod, node: &str) {
-        if let Some(key) = key_of(pod).filter(|key| !self.pods.contains_key(key)) {
-            self.promise(key, Placed::new(pod, node, Standing::Assumed));
+        if key_of(pod).is_some_and(|key| !self.pods.contains(&key)) {
+            let placed = Placed::new(pod, node, Standing::Assumed, &mut self.shapes);
+            self.promise(placed);
         }
     }
 
     /// The promise is withdrawn.
     pub fn end_nomination(&mut self, key: &ObjectKey) {
-        let Some(placed) = self.nominated.remove(key) else { return };
+        let Some(placed) = self.nominated.take(key) else { return };
         if let Some(state) = self.nodes.get_mut(&placed.node) {
-            state.nominated.remove(key);
+            state.nominated.take(key);
         }
         self.drop_if_empty(&placed.node);
     }
@@ -184,25 +193,25 @@ impl Cluster {
     }
 
     /// Pods on nodes that want something of other pods.
-    pub fn bonded(&self) -> &BTreeMap<ObjectKey, Arc<Placed>> {
+    pub fn bonded(&self) -> &Pods {
         &self.bonded
     }
 
     /// The pods that `state` has (1) or lacks (-1) of those that stand on this node.
-    pub fn difference<'a>(&'a self, state: &'a NodeState) -> Vec<(i64, &'a ObjectKey, &'a Arc<Placed>)> {
+    pub fn difference<'a>(&'a self, state: &'a NodeState) -> Vec<(i64, &'a Arc<Placed>)> {
         let name = state.object().and_then(|node| node.metadata.name.as_deref()).unwrap_or_default();
         let Some((_, now)) = self.node(name).filter(|(_, now)| !std::ptr::eq(*now, state)) else {
             return Vec::new();
         };
         let beyond = |one: &'a NodeState, other: &'a NodeState, sign: i64| {
-            let beyond = one.pods().iter().filter(|(key, _)| !other.pods().contains_key(*key));
-            beyond.map(move |(key, placed)| (sign, key, placed))
+            let beyond = one.pods().iter().filter(|placed| !other.pods().contains(&placed.key));
+            beyond.map(move |placed| (sign, placed))
         };
         beyond(state, now, 1).chain(beyond(now, state, -1)).collect()
     }
 
-    fn place(&mut self, key: ObjectKey, mut placed: Placed) {
-        if let Some(before) = self.pods.get(&key) {
+    fn place(&mut self, mut placed: Placed) {
+        if let Some(before) = self.pods.get(&placed.key) {
             // Until the watch shows the deletion that we asked for.
             if before.ending == Ending::Evicted && placed.ending == Ending::Stays && before.uid == placed.uid
             {
@@ -212,19 +221,19 @@ impl Cluster {
                 return;
             }
         }
-        self.remove_pod(&key);
+        self.remove_pod(&placed.key);
         let placed = Arc::new(placed);
-        self.nodes.entry(placed.node.clone()).or_default().take(key.clone(), placed.clone());
-        if placed.terms.is_some() {
-            self.bonded.insert(key.clone(), placed.clone());
+        self.nodes.entry(placed.node.clone()).or_default().take(placed.clone());
+        if placed.shape.terms.is_some() {
+            self.bonded.put(placed.clone());
         }
-        self.pods.insert(key, placed);
+        self.pods.put(placed);
     }
 
     /// The other way round.
     fn lift(&mut self, key: &ObjectKey) {
-        let Some(placed) = self.pods.remove(key) else { return };
-        self.bonded.remove(key);
+        let Some(placed) = self.pods.take(key) else { return };
+        self.bonded.take(key);
         if let Some(state) = self.nodes.get_mut(&placed.node) {
             state.release(key);
         }
@@ -240,30 +249,32 @@ impl Cluster {
             .get(&key)
             .is_some_and(|before| before.standing == Standing::Assumed && before.uid == uid_of(pod));
         match named {
-            Some(node) => self.promise(key, Placed::new(pod, node, Standing::Confirmed)),
+            Some(node) => {
+                let placed = Placed::new(pod, node, Standing::Confirmed, &mut self.shapes);
+                self.promise(placed);
+            }
             // The watch may lag behind our own decision.
             None if ours => {}
             None => self.end_nomination(&key),
         }
     }
 
-    fn promise(&mut self, key: ObjectKey, placed: Placed) {
-        self.end_nomination(&key);
+    fn promise(&mut self, placed: Placed) {
+        self.end_nomination(&placed.key);
         let placed = Arc::new(placed);
-        let state = self.nodes.entry(placed.node.clone()).or_default();
-        state.nominated.insert(key.clone(), placed.clone());
-        self.nominated.insert(key, placed);
+        self.nodes.entry(placed.node.clone()).or_default().nominated.put(placed.clone());
+        self.nominated.put(placed);
     }
 
     fn restate(&mut self, key: &ObjectKey, ending: Ending) {
-        let Some(placed) = self.pods.get_mut(key) else { return };
+        let Some(placed) = self.pods.get(key) else { return };
         let changed = Arc::new(Placed { ending, ..Placed::clone(placed) });
-        *placed = changed.clone();
-        if let Some(bonded) = self.bonded.get_mut(key) {
-            *bonded = changed.clone();
+        self.pods.put(changed.clone());
+        if self.bonded.contains(key) {
+            self.bonded.put(changed.clone());
         }
         if let Some(state) = self.nodes.get_mut(&changed.node) {
-            state.pods.insert(key.clone(), changed);
+            state.pods.put(changed);
         }
     }
 

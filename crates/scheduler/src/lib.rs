@@ -14,6 +14,7 @@
 //! Kubernetes: pkg/scheduler/schedule_one.go. Not here: volumes with a place, and resource claims, because
 //! the API server has neither.
 
+pub mod amounts;
 pub mod cluster;
 pub mod demand;
 pub mod filter;

@@ -100,11 +100,11 @@ fn not_eligible(asking: &Asking<'_>, diagnosis: &Diagnosis<'_>) -> Option<&'stat
     }
     let (_, node) = asking.cluster.node(promised)?;
     let leaves = |placed: &Arc<Placed>| is_lower(asking, placed) && placed.ending == Ending::Evicted;
-    node.pods().values().any(leaves).then_some(VICTIMS_LEAVE)
+    node.pods().iter().any(leaves).then_some(VICTIMS_LEAVE)
 }
 
 fn is_lower(asking: &Asking<'_>, placed: &Placed) -> bool {
-    placed.demand.priority < asking.demand.priority
+    placed.shape.demand.priority < asking.demand.priority
 }
 
 /// A node on which the pod fits once some are gone.
@@ -112,26 +112,26 @@ struct Candidate<'c> {
     name: &'c str,
     node: &'c NodeState,
     /// The most important first; never empty.
-    victims: Vec<(&'c ObjectKey, &'c Arc<Placed>)>,
+    victims: Vec<&'c Arc<Placed>>,
     violations: usize,
 }
 
 impl<'c> Candidate<'c> {
     /// Chooses the victims, or says in upstream's words why the pod would not fit without any of them.
     fn on(asking: &Asking<'_>, name: &'c str, node: &'c NodeState) -> Result<Self, Vec<String>> {
-        let mut lower: Vec<_> = node.pods().iter().filter(|(_, placed)| is_lower(asking, placed)).collect();
+        let mut lower: Vec<_> = node.pods().iter().filter(|placed| is_lower(asking, placed)).collect();
         if lower.is_empty() {
             return Err(vec![NO_VICTIMS.into()]);
         }
         let mut rest = node.clone();
-        lower.iter().for_each(|(key, _)| rest.release(key));
+        lower.iter().for_each(|placed| rest.release(&placed.key));
         if let Some(refusal) = filter::refuses(asking, &rest) {
             return Err(refusal.reasons);
         }
         lower.sort_by_key(importance);
         let mut tally = asking.cluster.tally();
         let (violating, harmless): (Vec<_>, Vec<_>) =
-            lower.into_iter().partition(|(key, placed)| tally.violates(key, placed));
+            lower.into_iter().partition(|placed| tally.violates(placed));
         let mut victims = not_spared(asking, &mut rest, violating);
         let violations = victims.len();
         victims.extend(not_spared(asking, &mut rest, harmless));
@@ -142,28 +142,28 @@ impl<'c> Candidate<'c> {
     /// What is lost: less is better, and the first name decides where all is equal.
     /// Kubernetes: `pickOneNodeForPreemption`.
     fn loss(&self) -> (usize, Option<i32>, i128, usize, Reverse<Option<Timestamp>>) {
-        let priorities = || self.victims.iter().map(|(_, placed)| placed.demand.priority);
+        let priorities = || self.victims.iter().map(|placed| placed.shape.demand.priority);
         let highest = priorities().max();
         // Counted from the lowest, so that many unimportant pods weigh more than one of them.
         let sum = priorities().map(|priority| i128::from(priority) - i128::from(i32::MIN)).sum();
-        let highest_only = self.victims.iter().filter(|(_, placed)| Some(placed.demand.priority) == highest);
-        let earliest = highest_only.map(|(_, placed)| start(placed)).min();
+        let highest_only = self.victims.iter().filter(|placed| Some(placed.shape.demand.priority) == highest);
+        let earliest = highest_only.map(|placed| start(placed)).min();
         (self.violations, highest, sum, self.victims.len(), Reverse(earliest))
     }
 
     fn eviction(self, asking: &Asking<'_>) -> Eviction {
-        let victim = |(key, placed): &(&ObjectKey, &Arc<Placed>)| Victim {
-            key: (*key).clone(),
+        let victim = |placed: &&Arc<Placed>| Victim {
+            key: placed.key.clone(),
             uid: placed.uid.clone(),
             ending: placed.ending,
         };
         let promised = self.node.nominated().iter();
-        let displaced = promised.filter(|(key, placed)| **key != asking.key && is_lower(asking, placed));
+        let displaced = promised.filter(|placed| placed.key != asking.key && is_lower(asking, placed));
         Eviction {
             node: self.name.into(),
             victims: self.victims.iter().map(victim).collect(),
             violations: self.violations,
-            displaced: displaced.map(|(key, _)| key.clone()).collect(),
+            displaced: displaced.map(|placed| placed.key.clone()).collect(),
         }
     }
 }
@@ -172,13 +172,13 @@ impl<'c> Candidate<'c> {
 fn not_spared<'c>(
     asking: &Asking<'_>,
     node: &mut NodeState,
-    pods: Vec<(&'c ObjectKey, &'c Arc<Placed>)>,
-) -> Vec<(&'c ObjectKey, &'c Arc<Placed>)> {
-    let mut has_to_go = |(key, placed): &(&ObjectKey, &Arc<Placed>)| {
-        node.take((*key).clone(), (*placed).clone());
+    pods: Vec<&'c Arc<Placed>>,
+) -> Vec<&'c Arc<Placed>> {
+    let mut has_to_go = |placed: &Arc<Placed>| {
+        node.take(placed.clone());
         let refused = filter::refuses(asking, node).is_some();
         if refused {
-            node.release(key);
+            node.release(&placed.key);
         }
         refused
     };
@@ -187,9 +187,8 @@ fn not_spared<'c>(
 
 /// The order in which pods are spared: by priority, then by how long they run.
 /// Kubernetes: util/utils.go `MoreImportantPod`; the key is ours, so that ties have one answer.
-fn importance(pod: &(&ObjectKey, &Arc<Placed>)) -> (Reverse<i32>, Timestamp, ObjectKey) {
-    let (key, placed) = pod;
-    (Reverse(placed.demand.priority), start(placed), (*key).clone())
+fn importance(placed: &&Arc<Placed>) -> (Reverse<i32>, Timestamp, ObjectKey) {
+    (Reverse(placed.shape.demand.priority), start(placed), placed.key.clone())
 }
 
 /// Who has not begun yet begins later than all others.

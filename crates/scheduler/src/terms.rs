@@ -24,7 +24,7 @@ pub fn labels_of(node: &Node) -> &Labels {
 const REQUIRED_WEIGHT: i64 = 1;
 
 /// One term.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Term {
     /// Nodes with the same value of this label count as one place.
     pub topology_key: String,
@@ -34,7 +34,7 @@ pub struct Term {
 }
 
 /// All terms of a pod.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Terms {
     /// There must be such a pod.
     pub affinity: Vec<Term>,

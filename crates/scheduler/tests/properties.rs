@@ -289,7 +289,7 @@ fn check_eviction(asking: &Asking<'_>, eviction: &Eviction) -> Result<(), TestCa
     let (_, node) = asking.cluster.node(&eviction.node).unwrap();
     prop_assert!(!eviction.victims.is_empty());
     for victim in &eviction.victims {
-        prop_assert!(node.pods()[&victim.key].demand.priority < asking.demand.priority);
+        prop_assert!(node.pods().get(&victim.key).unwrap().shape.demand.priority < asking.demand.priority);
     }
     let without = |spared: Option<&ObjectKey>| {
         let gone = eviction.victims.iter().map(|victim| &victim.key);

@@ -33,7 +33,7 @@ pub enum Operator {
 }
 
 /// One requirement on one label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Requirement {
     key: String,
     operator: Operator,
@@ -41,7 +41,7 @@ pub struct Requirement {
 }
 
 /// Requirements that all must hold; none selects everything.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Selector(Vec<Requirement>);
 
 /// A selector that cannot be understood, in Kubernetes' words.

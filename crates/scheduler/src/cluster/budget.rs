@@ -34,10 +34,9 @@ impl Budget {
         })
     }
 
-    fn counts(&self, key: &ObjectKey, placed: &Placed) -> bool {
-        !placed.labels.is_empty()
-            && self.selector.matches(&placed.labels)
-            && !self.disrupted.contains(&key.name)
+    fn counts(&self, placed: &Placed) -> bool {
+        let labels = &placed.shape.labels;
+        !labels.is_empty() && self.selector.matches(labels) && !self.disrupted.contains(&placed.key.name)
     }
 }
 
@@ -53,10 +52,10 @@ impl<'c> Tally<'c> {
     }
 
     /// Counts one more eviction. Whether it is one more than some budget allows.
-    pub fn violates(&mut self, key: &ObjectKey, placed: &Placed) -> bool {
-        let of_namespace = self.left.iter_mut().filter(|(of, _, _)| of.namespace == key.namespace);
+    pub fn violates(&mut self, placed: &Placed) -> bool {
+        let of_namespace = self.left.iter_mut().filter(|(of, _, _)| of.namespace == placed.key.namespace);
         let mut violated = false;
-        for (_, _, left) in of_namespace.filter(|(_, budget, _)| budget.counts(key, placed)) {
+        for (_, _, left) in of_namespace.filter(|(_, budget, _)| budget.counts(placed)) {
             *left = left.saturating_sub(1);
             violated |= *left < 0;
         }

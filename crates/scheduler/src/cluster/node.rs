@@ -6,8 +6,8 @@
 //!
 //! Kubernetes: framework/types.go `NodeInfo`, backend/queue/nominator.go.
 
-use super::Placed;
-use crate::demand::{Amounts, amounts};
+use super::{Placed, Pods};
+use crate::amounts::Amounts;
 use k8s_openapi::api::core::v1::Node;
 use objects::key::ObjectKey;
 use objects::pod::HostPort;
@@ -25,8 +25,8 @@ pub struct NodeState {
     scored: Amounts,
     /// How many pods have a port: more than one after a mistake of somebody else, so a count.
     ports: BTreeMap<HostPort, usize>,
-    pub(super) pods: BTreeMap<ObjectKey, Arc<Placed>>,
-    pub(super) nominated: BTreeMap<ObjectKey, Arc<Placed>>,
+    pub(super) pods: Pods,
+    pub(super) nominated: Pods,
 }
 
 impl NodeState {
@@ -37,21 +37,21 @@ impl NodeState {
 
     /// What the node offers of a resource.
     pub fn allocatable(&self, resource: &str) -> i128 {
-        self.allocatable.get(resource).copied().unwrap_or(0)
+        self.allocatable.of(resource)
     }
 
     /// What its pods ask for of a resource.
     pub fn requested(&self, resource: &str) -> i128 {
-        self.requested.get(resource).copied().unwrap_or(0)
+        self.requested.of(resource)
     }
 
     /// The same, with a little for pods that ask for nothing: for scores.
     pub fn scored(&self, resource: &str) -> i128 {
-        self.scored.get(resource).copied().unwrap_or(0)
+        self.scored.of(resource)
     }
 
     /// Its pods.
-    pub fn pods(&self) -> &BTreeMap<ObjectKey, Arc<Placed>> {
+    pub fn pods(&self) -> &Pods {
         &self.pods
     }
 
@@ -61,22 +61,20 @@ impl NodeState {
     }
 
     /// Pods that wait here until those that were evicted for them are gone.
-    pub fn nominated(&self) -> &BTreeMap<ObjectKey, Arc<Placed>> {
+    pub fn nominated(&self) -> &Pods {
         &self.nominated
     }
 
     /// This node as a pod of this key and priority finds it: waiting pods of at least its priority have their room
     /// already. Kubernetes: runtime/framework.go `addGENominatedPods`.
     pub fn beside(&self, key: &ObjectKey, priority: i32) -> Cow<'_, Self> {
-        let before = |(other, placed): &(&ObjectKey, &Arc<Placed>)| {
-            *other != key && placed.demand.priority >= priority
-        };
+        let before = |placed: &&Arc<Placed>| placed.key != *key && placed.shape.demand.priority >= priority;
         let mut first = self.nominated.iter().filter(before).peekable();
         if first.peek().is_none() {
             return Cow::Borrowed(self);
         }
         let mut fuller = self.clone();
-        first.for_each(|(other, placed)| fuller.take(other.clone(), placed.clone()));
+        first.for_each(|placed| fuller.take(placed.clone()));
         Cow::Owned(fuller)
     }
 
@@ -96,44 +94,32 @@ impl NodeState {
             .into_iter()
             .flatten()
             .filter_map(|(name, quantity)| Some((name.clone(), Amount::parse(&quantity.0).ok()?)));
-        self.allocatable = amounts(readable);
+        self.allocatable = Amounts::read(readable);
         self.node = Some(node);
     }
 
     /// Counts a pod in.
-    pub(crate) fn take(&mut self, key: ObjectKey, placed: Arc<Placed>) {
-        add(&mut self.requested, &placed.demand.resources);
-        add(&mut self.scored, &placed.demand.scored);
-        for port in &placed.demand.ports {
+    pub(crate) fn take(&mut self, placed: Arc<Placed>) {
+        let demand = &placed.shape.demand;
+        self.requested.add(&demand.resources);
+        self.scored.add(&demand.scored);
+        for port in &demand.ports {
             *self.ports.entry(port.clone()).or_default() += 1;
         }
-        self.pods.insert(key, placed);
+        self.pods.put(placed);
     }
 
     /// Counts a pod out.
     pub(crate) fn release(&mut self, key: &ObjectKey) {
-        let Some(placed) = self.pods.remove(key) else { return };
-        subtract(&mut self.requested, &placed.demand.resources);
-        subtract(&mut self.scored, &placed.demand.scored);
-        for port in &placed.demand.ports {
+        let Some(placed) = self.pods.take(key) else { return };
+        let demand = &placed.shape.demand;
+        self.requested.subtract(&demand.resources);
+        self.scored.subtract(&demand.scored);
+        for port in &demand.ports {
             if let Some(count) = self.ports.get_mut(port) {
                 *count -= 1;
             }
         }
         self.ports.retain(|_, count| *count > 0);
     }
-}
-
-fn add(sum: &mut Amounts, more: &Amounts) {
-    for (name, amount) in more {
-        *sum.entry(name.clone()).or_default() += amount;
-    }
-}
-
-fn subtract(sum: &mut Amounts, less: &Amounts) {
-    for (name, amount) in less {
-        *sum.entry(name.clone()).or_default() -= amount;
-    }
-    // Zero and absent are the same, so that sums compare equal however they came about.
-    sum.retain(|_, amount| *amount != 0);
 }

@@ -1,11 +1,13 @@
 //! A pod on a node: what of it the decisions about other pods read.
 
 use crate::demand::Demand;
-use crate::terms::Terms;
+use crate::terms::{Labels, Terms};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use objects::key::ObjectKey;
 use objects::pod;
-use std::collections::BTreeMap;
+use objects::pool::Pool;
+use std::sync::Arc;
 
 /// The condition of a pod that somebody evicts, and its reason when a scheduler does.
 pub const DISRUPTION_TARGET: &str = "DisruptionTarget";
@@ -15,24 +17,33 @@ pub const PREEMPTION_BY_SCHEDULER: &str = "PreemptionByScheduler";
 /// A pod on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
+    /// Its name.
+    pub key: ObjectKey,
     /// Which node.
     pub node: String,
     /// Which pod of this name.
     pub uid: String,
-    /// Its controller's uid, for the spread.
-    pub owner: Option<String>,
-    /// For the selectors of budgets and of other pods.
-    pub labels: BTreeMap<String, String>,
-    /// What it wants of other pods.
-    pub terms: Option<Terms>,
-    /// What it takes.
-    pub demand: Demand,
+    /// What it has in common with others of its make.
+    pub shape: Arc<Shape>,
     /// When its node began with it; none if that is still to come.
     pub started: Option<Timestamp>,
     /// Whether it is about to go.
     pub ending: Ending,
     /// Whether the API server has said so.
     pub standing: Standing,
+}
+
+/// What the pods of one template have alike: there are many pods, and few templates.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shape {
+    /// Its controller's uid, for the spread.
+    pub owner: Option<String>,
+    /// For the selectors of budgets and of other pods.
+    pub labels: Labels,
+    /// What it wants of other pods.
+    pub terms: Option<Terms>,
+    /// What it takes.
+    pub demand: Demand,
 }
 
 /// How sure we are that a pod stands, or waits, where we count it.
@@ -56,19 +67,27 @@ pub enum Ending {
 }
 
 impl Placed {
-    pub(super) fn new(pod: &Pod, node: &str, standing: Standing) -> Self {
-        let controller = objects::owner::controller_of(&pod.metadata);
+    pub(super) fn new(pod: &Pod, node: &str, standing: Standing, shapes: &mut Pool<Shape>) -> Self {
         let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
         Self {
+            key: ObjectKey::of(&pod.metadata),
             node: node.into(),
             uid: uid_of(pod).into(),
-            owner: controller.map(|owner| owner.uid.clone()),
-            labels: pod.metadata.labels.clone().unwrap_or_default(),
-            terms: Terms::of(pod),
-            demand: Demand::of(pod),
+            shape: shapes.share(Shape::of(pod)),
             started: started.map(|time| time.0),
             ending: Ending::of(pod),
             standing,
+        }
+    }
+}
+
+impl Shape {
+    fn of(pod: &Pod) -> Self {
+        Self {
+            owner: objects::owner::controller_of(&pod.metadata).map(|owner| owner.uid.clone()),
+            labels: pod.metadata.labels.clone().unwrap_or_default(),
+            terms: Terms::of(pod),
+            demand: Demand::of(pod),
         }
     }
 }

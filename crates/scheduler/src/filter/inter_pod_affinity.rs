@@ -13,7 +13,6 @@ use crate::Asking;
 use crate::cluster::{Cluster, NodeState, Placed};
 use crate::terms::{Labels, NO_LABELS, Term, Terms, labels_of};
 use k8s_openapi::api::core::v1::Pod;
-use objects::key::ObjectKey;
 use std::collections::BTreeMap;
 
 const NOT_NEAR: &str = "node(s) didn't match pod affinity rules";
@@ -57,18 +56,15 @@ impl<'a> Around<'a> {
         };
         let mut tally = Tally::default();
         if around.terms.affinity.is_empty() && around.terms.anti_affinity.is_empty() {
-            for (key, placed) in cluster.bonded() {
+            for placed in cluster.bonded().iter() {
                 let node = cluster.node(&placed.node).and_then(|(_, node)| node.object());
-                node.iter()
-                    .for_each(|node| around.count(&mut tally, cluster, key, placed, labels_of(node), 1));
+                node.iter().for_each(|node| around.count(&mut tally, cluster, placed, labels_of(node), 1));
             }
         } else {
             for (_, state) in cluster.nodes() {
                 let Some(node) = state.object() else { continue };
                 let pods = state.pods().iter();
-                pods.for_each(|(key, placed)| {
-                    around.count(&mut tally, cluster, key, placed, labels_of(node), 1)
-                });
+                pods.for_each(|placed| around.count(&mut tally, cluster, placed, labels_of(node), 1));
             }
         }
         around.tally = tally;
@@ -80,24 +76,17 @@ impl<'a> Around<'a> {
         term.selects(self.namespace, self.namespace_labels, self.labels)
     }
 
-    fn count(
-        &self,
-        tally: &mut Tally,
-        cluster: &Cluster,
-        key: &ObjectKey,
-        placed: &Placed,
-        node: &Labels,
-        sign: i64,
-    ) {
-        let namespace = cluster.namespace_labels(&key.namespace);
-        let selects = |term: &&Term| term.selects(&key.namespace, namespace, &placed.labels);
+    fn count(&self, tally: &mut Tally, cluster: &Cluster, placed: &Placed, node: &Labels, sign: i64) {
+        let namespace = &placed.key.namespace;
+        let about = cluster.namespace_labels(namespace);
+        let selects = |term: &&Term| term.selects(namespace, about, &placed.shape.labels);
         let near = &self.terms.affinity;
         if !near.is_empty() && near.iter().all(|term| selects(&term)) {
             near.iter().for_each(|term| add(&mut tally.near, term, node, sign));
         }
         let avoided = self.terms.anti_affinity.iter().filter(selects);
         avoided.for_each(|term| add(&mut tally.avoided, term, node, sign));
-        let theirs = placed.terms.iter().flat_map(|terms| &terms.anti_affinity);
+        let theirs = placed.shape.terms.iter().flat_map(|terms| &terms.anti_affinity);
         let repelling = theirs.filter(|term| self.is_selected_by(term));
         repelling.for_each(|term| add(&mut tally.repelling, term, node, sign));
     }
@@ -105,8 +94,8 @@ impl<'a> Around<'a> {
     /// What changes by the pods that a node lacks or has beyond those that the cluster has there.
     fn difference(&self, cluster: &Cluster, state: &NodeState, node: &Labels) -> Tally {
         let mut tally = Tally::default();
-        for (sign, key, placed) in cluster.difference(state) {
-            self.count(&mut tally, cluster, key, placed, node, sign);
+        for (sign, placed) in cluster.difference(state) {
+            self.count(&mut tally, cluster, placed, node, sign);
         }
         tally
     }

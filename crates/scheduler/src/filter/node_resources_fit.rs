@@ -14,7 +14,7 @@ pub(super) fn refuses(asking: &Asking<'_>, node: &NodeState) -> Option<Refusal> 
         reasons.push(TOO_MANY_PODS.to_string());
     }
     for (resource, amount) in asking.demand.resources.iter().filter(|(name, _)| is_counted(name)) {
-        if *amount > 0 && *amount > node.allocatable(resource) - node.requested(resource) {
+        if amount > 0 && amount > node.allocatable(resource) - node.requested(resource) {
             reasons.push(format!("Insufficient {resource}"));
         }
     }

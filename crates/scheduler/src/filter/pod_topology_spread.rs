@@ -11,7 +11,6 @@ use crate::Asking;
 use crate::cluster::{Cluster, Ending, NodeState, Placed};
 use crate::terms::{Labels, NO_LABELS, labels_of, selector_with};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, TopologySpreadConstraint};
-use objects::key::ObjectKey;
 use objects::selector::{Operator, Selector};
 use objects::taints::{Effect, untolerated};
 use std::collections::BTreeMap;
@@ -55,8 +54,7 @@ impl Constraint {
             for constraint in constraints.iter_mut().filter(|constraint| constraint.includes(spec, node)) {
                 let Some(value) = labels.get(&constraint.key) else { continue };
                 let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-                let counted =
-                    state.pods().iter().filter(|(key, placed)| constraint.counts(namespace, key, placed));
+                let counted = state.pods().iter().filter(|placed| constraint.counts(namespace, placed));
                 let counted = counted.count() as i64;
                 *constraint.pods.entry(value.clone()).or_default() += counted;
             }
@@ -87,10 +85,10 @@ impl Constraint {
             && (!self.honors_taints || untolerated(taints, tolerations, &effects).is_none())
     }
 
-    fn counts(&self, namespace: &str, key: &ObjectKey, placed: &Placed) -> bool {
-        key.namespace == namespace
+    fn counts(&self, namespace: &str, placed: &Placed) -> bool {
+        placed.key.namespace == namespace
             && placed.ending == Ending::Stays
-            && self.selector.as_ref().is_some_and(|selector| selector.matches(&placed.labels))
+            && self.selector.as_ref().is_some_and(|selector| selector.matches(&placed.shape.labels))
     }
 
     /// How many pods it counts where this node is.
@@ -118,10 +116,9 @@ pub(super) fn refuses(asking: &Asking<'_>, state: &NodeState) -> Option<Refusal>
             return refusal(NO_LABEL, Cure::AnotherNode);
         };
         let counted = asking.cluster.difference(state).into_iter();
-        let counted =
-            counted.filter(|(_, key, placed)| constraint.counts(&asking.key.namespace, key, placed));
+        let counted = counted.filter(|(_, placed)| constraint.counts(&asking.key.namespace, placed));
         let change =
-            if constraint.includes(asking.spec, node) { counted.map(|(sign, _, _)| sign).sum() } else { 0 };
+            if constraint.includes(asking.spec, node) { counted.map(|(sign, _)| sign).sum() } else { 0 };
         if constraint.skew(value, change) > constraint.max_skew {
             return refusal(TOO_MANY, Cure::FewerPods);
         }

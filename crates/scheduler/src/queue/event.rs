@@ -86,7 +86,8 @@ impl ClusterEvent {
     /// What the difference between two states of one pod means for those who wait.
     pub fn of_pod(before: Option<&Arc<Placed>>, after: Option<&Arc<Placed>>) -> Vec<Self> {
         let same = before.zip(after).is_some_and(|(before, after)| {
-            (&after.node, &after.demand, &after.labels) == (&before.node, &before.demand, &before.labels)
+            let (new, old) = (&after.shape, &before.shape);
+            (&after.node, &new.demand, &new.labels) == (&before.node, &old.demand, &old.labels)
         });
         if same {
             return Vec::new();
@@ -142,11 +143,11 @@ impl ClusterEvent {
 }
 
 fn frees_port(gone: &Placed, wanted: &Demand) -> bool {
-    gone.demand.ports.iter().any(|freed| wanted.ports.iter().any(|port| port.conflicts(freed)))
+    gone.shape.demand.ports.iter().any(|freed| wanted.ports.iter().any(|port| port.conflicts(freed)))
 }
 
 fn frees_resource(gone: &Placed, wanted: &Demand) -> bool {
-    wanted.resources.keys().any(|resource| gone.demand.resources.contains_key(resource))
+    wanted.resources.iter().any(|(resource, _)| gone.shape.demand.resources.of(resource) != 0)
 }
 
 fn labels(node: &Node) -> Option<&BTreeMap<String, String>> {

@@ -19,7 +19,7 @@ pub(super) fn scores(asking: &Asking<'_>, candidates: &[Candidate<'_>]) -> Vec<i
 }
 
 fn share_used(asking: &Asking<'_>, node: &NodeState, resource: &str) -> i128 {
-    let asked = asking.demand.resources.get(resource).copied().unwrap_or(0);
+    let asked = asking.demand.resources.of(resource);
     let used = node.requested(resource) + asked;
     match node.allocatable(resource) {
         offered if offered > 0 => (used * WHOLE / offered).clamp(0, WHOLE),

@@ -6,7 +6,6 @@ use super::{BEST, Candidate};
 use crate::Asking;
 use crate::cluster::Placed;
 use crate::terms::{Labels, Term, labels_of};
-use objects::key::ObjectKey;
 use std::collections::BTreeMap;
 
 /// What it is worth to be where a label has a value.
@@ -34,16 +33,17 @@ fn worth(asking: &Asking<'_>) -> Worth {
         }
     };
     if !around.terms.preferred.is_empty() {
-        let selects = |term: &Term, key: &ObjectKey, placed: &Placed| {
-            term.selects(&key.namespace, cluster.namespace_labels(&key.namespace), &placed.labels)
+        let selects = |term: &Term, placed: &Placed| {
+            let namespace = &placed.key.namespace;
+            term.selects(namespace, cluster.namespace_labels(namespace), &placed.shape.labels)
         };
-        for (key, placed) in cluster.nodes().flat_map(|(_, node)| node.pods()) {
-            let liked = around.terms.preferred.iter().filter(|(_, term)| selects(term, key, placed));
+        for placed in cluster.nodes().flat_map(|(_, node)| node.pods().iter()) {
+            let liked = around.terms.preferred.iter().filter(|(_, term)| selects(term, placed));
             liked.for_each(|(weight, term)| add(*weight, term, placed));
         }
     }
-    for placed in cluster.bonded().values() {
-        let theirs = placed.terms.iter().flat_map(|terms| terms.towards_newcomers());
+    for placed in cluster.bonded().iter() {
+        let theirs = placed.shape.terms.iter().flat_map(|terms| terms.towards_newcomers());
         let liked = theirs.filter(|(_, term)| around.is_selected_by(term));
         liked.for_each(|(weight, term)| add(weight, term, placed));
     }

@@ -13,7 +13,7 @@ pub(super) fn scores(asking: &Asking<'_>, candidates: &[Candidate<'_>]) -> Vec<i
 
 fn share_free(asking: &Asking<'_>, node: &NodeState, resource: &str) -> i128 {
     let offered = node.allocatable(resource);
-    let asked = asking.demand.scored.get(resource).copied().unwrap_or(0);
+    let asked = asking.demand.scored.of(resource);
     let free = offered - node.scored(resource) - asked;
     if offered <= 0 || free <= 0 { 0 } else { free * BEST / offered }
 }

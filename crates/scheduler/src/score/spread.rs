@@ -10,7 +10,7 @@ pub(super) fn scores(asking: &Asking<'_>, candidates: &[Candidate<'_>]) -> Vec<i
     let controller = objects::owner::controller_of(&asking.pod.metadata);
     let siblings = |(_, node): &Candidate<'_>| {
         let of = |owner: &String| controller.is_some_and(|controller| controller.uid == *owner);
-        node.pods().values().filter(|placed| placed.owner.as_ref().is_some_and(of)).count() as i128
+        node.pods().iter().filter(|placed| placed.shape.owner.as_ref().is_some_and(of)).count() as i128
     };
     share_below_highest(&candidates.iter().map(siblings).collect::<Vec<_>>())
 }
