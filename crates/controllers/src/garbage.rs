@@ -104,12 +104,12 @@ impl Loop {
     }
 
     fn hook<T: Kept>(self: &Arc<Self>, group: &str, kind: &str, mirror: &Mirror<T>) {
-        let kind = KindName { group: group.to_string(), kind: kind.to_string() };
+        let kind = Arc::new(KindName { group: group.to_string(), kind: kind.to_string() });
         let this = self.clone();
         mirror.listen(move |change| this.hear(&kind, change));
     }
 
-    fn hear<T: Kept>(&self, kind: &KindName, change: &Change<'_, T>) {
+    fn hear<T: Kept>(&self, kind: &Arc<KindName>, change: &Change<'_, T>) {
         let touched = match (change.new, change.old) {
             (Some(new), _) => self.graph().apply(Entry::of(kind, new.meta())),
             (None, Some(old)) => self.graph().remove(old.meta().uid.as_deref().unwrap_or_default()),
@@ -211,8 +211,8 @@ impl Loop {
         };
         // With the version, so that what was judged is what goes: an adoption in between makes it fail.
         let preconditions = Preconditions {
-            uid: Some(entry.uid.clone()),
-            resource_version: Some(entry.resource_version.clone()),
+            uid: Some(entry.uid.to_string()),
+            resource_version: Some(entry.resource_version.to_string()),
         };
         let params = DeleteParams {
             propagation_policy: Some(policy),
@@ -224,7 +224,7 @@ impl Loop {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             // Changed meanwhile: if it still is garbage when the watch shows the change, it will be judged again then.
             Err(kube::Error::Api(status)) if status.is_conflict() => {
-                self.queue.add_after(entry.uid.clone(), COALESCE * 4);
+                self.queue.add_after(entry.uid.to_string(), COALESCE * 4);
                 Ok(())
             }
             outcome => outcome.map(|_| ()),
@@ -232,7 +232,7 @@ impl Loop {
     }
 
     async fn orphan(&self, entry: &Entry, dependents: Vec<Entry>) -> kube::Result<()> {
-        let owner = [entry.uid.clone()];
+        let owner = [entry.uid.to_string()];
         let calls = dependents.iter().map(|dependent| self.release(dependent, &owner).boxed()).collect();
         in_parallel(calls).await.into_iter().collect::<kube::Result<()>>()?;
         self.finalize(entry, graph::ORPHAN).await
@@ -243,12 +243,12 @@ impl Loop {
         let Some(api) = self.api(&entry.kind, &entry.key.namespace) else { return Ok(()) };
         let name = &entry.key.name;
         let references: Vec<_> = owners.iter().map(|uid| json!({"$patch": "delete", "uid": uid})).collect();
-        let patch = json!({"metadata": {"ownerReferences": references, "uid": entry.uid}});
+        let patch = json!({"metadata": {"ownerReferences": references, "uid": &*entry.uid}});
         let outcome = match api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
             Err(kube::Error::Api(status)) if status.code == 415 => {
                 let left: Vec<_> = entry.owners.iter().filter(|owner| !owners.contains(&owner.uid)).collect();
                 let version = &entry.resource_version;
-                let patch = json!({"metadata": {"ownerReferences": left, "uid": entry.uid, "resourceVersion": version}});
+                let patch = json!({"metadata": {"ownerReferences": left, "uid": &*entry.uid, "resourceVersion": version}});
                 api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
             }
             outcome => outcome,
@@ -262,9 +262,7 @@ impl Loop {
         let Some(live) = api.get_opt(&entry.key.name).await? else { return Ok(()) };
         let meta = live.metadata;
         let has = |list: &[String]| list.iter().any(|is| is == finalizer);
-        if meta.uid.as_deref() != Some(entry.uid.as_str())
-            || !has(meta.finalizers.as_deref().unwrap_or_default())
-        {
+        if meta.uid.as_deref() != Some(&*entry.uid) || !has(meta.finalizers.as_deref().unwrap_or_default()) {
             return Ok(());
         }
         let left: Vec<String> = meta.finalizers.into_iter().flatten().filter(|is| is != finalizer).collect();

@@ -67,18 +67,24 @@ pub struct Mirror<T> {
     synced: Notify,
 }
 
-/// Its name, what it reads of an object, and what it holds.
-type Index<T> = (&'static str, IndexBy<T>, BTreeMap<String, BTreeSet<ObjectKey>>);
-
 struct Objects<T> {
-    by_key: BTreeMap<ObjectKey, Arc<T>>,
+    by_key: BTreeMap<Arc<ObjectKey>, Arc<T>>,
     indexes: Vec<Index<T>>,
+}
+
+/// Objects by a value that they have. One set of pairs: a set for each value would be room for eleven keys where, as of the
+/// pods of most nodes, there are few.
+struct Index<T> {
+    name: &'static str,
+    by: IndexBy<T>,
+    pairs: BTreeSet<(Arc<str>, Arc<ObjectKey>)>,
 }
 
 impl<T: Kept> Mirror<T> {
     /// An empty mirror with these indexes.
     pub fn new(indexes: &[(&'static str, IndexBy<T>)]) -> Self {
-        let indexes = indexes.iter().map(|(name, by)| (*name, *by, BTreeMap::new())).collect();
+        let index = |(name, by): &(&'static str, IndexBy<T>)| Index { name, by: *by, pairs: BTreeSet::new() };
+        let indexes = indexes.iter().map(index).collect();
         Self {
             objects: RwLock::new(Objects { by_key: BTreeMap::new(), indexes }),
             listeners: RwLock::default(),
@@ -102,7 +108,10 @@ impl<T: Kept> Mirror<T> {
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {
         let from = ObjectKey::new(namespace, "");
         self.read(|objects| {
-            let found = objects.by_key.range(from..).take_while(|(key, _)| key.namespace == namespace);
+            let found = objects
+                .by_key
+                .range::<ObjectKey, _>(from..)
+                .take_while(|(key, _)| key.namespace == namespace);
             found.map(|(_, object)| object.clone()).collect()
         })
     }
@@ -110,8 +119,8 @@ impl<T: Kept> Mirror<T> {
     /// The objects that an index has under this value, in key order. An unknown index has none.
     pub fn by(&self, index: &str, value: &str) -> Vec<Arc<T>> {
         self.read(|objects| {
-            let index = objects.indexes.iter().find(|(name, _, _)| *name == index);
-            let keys = index.and_then(|(_, _, values)| values.get(value)).into_iter().flatten();
+            let index = objects.indexes.iter().find(|known| known.name == index);
+            let keys = index.into_iter().flat_map(|index| index.keys(value));
             keys.filter_map(|key| objects.by_key.get(key).cloned()).collect()
         })
     }
@@ -119,7 +128,7 @@ impl<T: Kept> Mirror<T> {
     /// Whether anything is in this index.
     pub fn has(&self, index: &str) -> bool {
         self.read(|objects| {
-            objects.indexes.iter().any(|(name, _, values)| *name == index && !values.is_empty())
+            objects.indexes.iter().any(|known| known.name == index && !known.pairs.is_empty())
         })
     }
 
@@ -198,7 +207,7 @@ impl<T: Kept> Mirror<T> {
         all.into_iter().for_each(|object| self.apply(object));
         let gone = self.read(|objects| {
             let within = |key: &&ObjectKey| namespace.is_none_or(|namespace| key.namespace == namespace);
-            let keys = objects.by_key.keys().filter(within);
+            let keys = objects.by_key.keys().map(Arc::as_ref).filter(within);
             keys.filter(|key| !listed.contains(key)).cloned().collect::<Vec<_>>()
         });
         for key in gone {
@@ -228,28 +237,43 @@ impl<T: Kept> Mirror<T> {
 
 impl<T: Kept> Objects<T> {
     fn put(&mut self, key: ObjectKey, object: Arc<T>) -> Option<Arc<T>> {
-        let old = self.take(&key);
-        for (_, by, values) in &mut self.indexes {
-            if let Some(value) = by(&object) {
-                values.entry(value).or_default().insert(key.clone());
-            }
-        }
+        let (old, key) = (self.take(&key), Arc::new(key));
+        self.indexes.iter_mut().for_each(|index| index.put(&key, &object));
         self.by_key.insert(key, object);
         old
     }
 
     fn take(&mut self, key: &ObjectKey) -> Option<Arc<T>> {
-        let old = self.by_key.remove(key)?;
-        for (_, by, values) in &mut self.indexes {
-            let Some(value) = by(&old) else { continue };
-            if let Some(keys) = values.get_mut(&value) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    values.remove(&value);
-                }
-            }
-        }
+        let (key, old) = self.by_key.remove_entry(key)?;
+        self.indexes.iter_mut().for_each(|index| index.take(&key, &old));
         Some(old)
+    }
+}
+
+impl<T> Index<T> {
+    /// The keys under a value, in order.
+    fn keys(&self, value: &str) -> impl Iterator<Item = &ObjectKey> {
+        self.pairs_of(value.into()).map(|(_, key)| key.as_ref())
+    }
+
+    fn put(&mut self, key: &Arc<ObjectKey>, object: &T) {
+        let Some(value) = (self.by)(object) else { return };
+        let value: Arc<str> = value.into();
+        // One copy of what many have.
+        let value = self.pairs_of(value.clone()).next().map_or(value, |(known, _)| known.clone());
+        self.pairs.insert((value, key.clone()));
+    }
+
+    fn take(&mut self, key: &Arc<ObjectKey>, object: &T) {
+        if let Some(value) = (self.by)(object) {
+            self.pairs.remove(&(value.into(), key.clone()));
+        }
+    }
+
+    /// The pairs of a value; no key is before the empty one.
+    fn pairs_of(&self, value: Arc<str>) -> impl Iterator<Item = &(Arc<str>, Arc<ObjectKey>)> {
+        let first = (value.clone(), Arc::default());
+        self.pairs.range(first..).take_while(move |(of, _)| *of == value)
     }
 }
 

@@ -3,7 +3,7 @@
 //! What no object of a kind is read for is not even decoded ([`Selection`]); the rest is taken off where it depends on the
 //! object. A fleet of 1,000 nodes holds thousands of pods and nodes; their environment, volumes, image lists and field owners
 //! are most of their weight. Lists are made as short as what they hold: read one by one they have room for four things at
-//! least, and a container is large. A trimmed object is never written back: loops write patches, or read anew.
+//! least, and a container is large. Of a pod's conditions those stay that somebody asks for ([`CONDITIONS`]). A trimmed object is never written back: loops write patches, or read anew.
 
 use super::Whole;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -12,10 +12,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 use objects::owner::controller_of;
 use objects::parts::Parts::{self, All, AllBut, Nothing, Only};
 use objects::parts::{Selection, Shown};
+use scheduler::cluster::DISRUPTION_TARGET;
 use serde_json::Value;
 
 /// Field owners and annotations: nobody reads them.
 const METADATA: Parts = AllBut(&[("annotations", Nothing), ("managedFields", Nothing)]);
+
+/// Whether a pod is ready, whether it has been said why it waits, and whether it is being driven away.
+const CONDITIONS: [&str; 3] = ["Ready", "PodScheduled", DISRUPTION_TARGET];
 
 /// What is read of a pod.
 pub(super) struct OfPod;
@@ -111,6 +115,9 @@ pub(super) fn pod(shown: Shown<Pod, OfPod>) -> Pod {
     if let Some(status) = &mut pod.status {
         // A single one is the same again.
         status.pod_ips = status.pod_ips.take().filter(|all| all.len() > 1);
+        if let Some(conditions) = &mut status.conditions {
+            conditions.retain(|condition| CONDITIONS.contains(&condition.type_.as_str()));
+        }
         snug(status.conditions.as_mut());
     }
     pod
@@ -215,7 +222,7 @@ mod tests {
                 "nodeSelector": {"a": "b"}, "affinity": {"nodeAffinity": {}, "podAntiAffinity": {}},
                 "containers": [{"name": "c", "image": "i", "env": [{"name": "E"}], "command": ["x"],
                     "ports": [{"containerPort": 1, "hostPort": 2}], "resources": {"requests": {"cpu": "1"}}}]},
-            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+            "status": {"phase": "Running", "conditions": [{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"}],
                 "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0}],
                 "podIPs": [{"ip": "10.0.0.1"}]}
         }));

@@ -6,12 +6,14 @@
 //! 3. An owner that is deleted in the foreground waits until no dependent that blocks it is left (2.7.3); one that is
 //!    deleted with orphans waits until every dependent has let go of it (2.7.4).
 //! 4. An owner of a kind that the server does not serve counts as there: nothing is deleted on a guess.
+//! 5. Every object of the cluster is in here: what many have alike, or what is named in several places, is held once.
 //!
 //! Kubernetes: `garbagecollector/graph_builder.go`, `garbagecollector.go` (`attemptToDeleteItem`).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use objects::key::ObjectKey;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The finalizer of a deletion that keeps the dependents.
 pub(super) const ORPHAN: &str = "orphan";
@@ -36,25 +38,25 @@ impl KindName {
 /// What is known of one object.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
-    pub(super) kind: KindName,
+    pub(super) kind: Arc<KindName>,
     pub(super) key: ObjectKey,
-    pub(super) uid: String,
-    pub(super) resource_version: String,
-    pub(super) owners: Vec<OwnerReference>,
-    finalizers: Vec<String>,
+    pub(super) uid: Arc<str>,
+    pub(super) resource_version: Box<str>,
+    pub(super) owners: Arc<[OwnerReference]>,
+    finalizers: Box<[String]>,
     is_terminating: bool,
 }
 
 impl Entry {
     /// Reads it from an object's metadata.
-    pub(super) fn of(kind: &KindName, meta: &ObjectMeta) -> Self {
+    pub(super) fn of(kind: &Arc<KindName>, meta: &ObjectMeta) -> Self {
         Self {
             kind: kind.clone(),
             key: ObjectKey::of(meta),
-            uid: meta.uid.clone().unwrap_or_default(),
-            resource_version: meta.resource_version.clone().unwrap_or_default(),
-            owners: meta.owner_references.clone().unwrap_or_default(),
-            finalizers: meta.finalizers.clone().unwrap_or_default(),
+            uid: meta.uid.as_deref().unwrap_or_default().into(),
+            resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
+            owners: meta.owner_references.as_deref().unwrap_or_default().into(),
+            finalizers: meta.finalizers.as_deref().unwrap_or_default().into(),
             is_terminating: meta.deletion_timestamp.is_some(),
         }
     }
@@ -111,9 +113,9 @@ pub(super) enum Step {
 /// All objects that own or are owned.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    entries: BTreeMap<String, Entry>,
-    /// Owner's uid → uids of its dependents, also for owners that nobody has seen.
-    dependents: BTreeMap<String, BTreeSet<String>>,
+    entries: BTreeMap<Arc<str>, Entry>,
+    /// Owners' uids with those of their dependents, also for owners that nobody has seen.
+    dependents: BTreeSet<(Arc<str>, Arc<str>)>,
     /// Owners of which the server has said that they do not exist. A uid never comes back.
     absent: BTreeSet<String>,
 }
@@ -123,24 +125,22 @@ const ABSENT_MAX: usize = 4096;
 
 impl Graph {
     /// Takes an object in; the uids to plan for because of it.
-    pub(super) fn apply(&mut self, entry: Entry) -> Vec<String> {
-        let uid = entry.uid.clone();
-        let before = self.entries.insert(uid.clone(), entry.clone());
+    pub(super) fn apply(&mut self, mut entry: Entry) -> Vec<String> {
+        if let Some(owners) = self.owners_like(&entry) {
+            entry.owners = owners;
+        }
+        let before = self.entries.insert(entry.uid.clone(), entry.clone());
         if before.as_ref().is_some_and(|before| before.facts() == entry.facts()) {
             return Vec::new();
         }
-        for owner in before.iter().flat_map(|before| &before.owners) {
-            self.unlink(&owner.uid, &uid);
-        }
-        for owner in &entry.owners {
-            self.dependents.entry(owner.uid.clone()).or_default().insert(uid.clone());
-        }
+        before.iter().for_each(|before| self.unlink(before));
+        self.link(&entry);
         let mut touched = Vec::new();
         if !entry.owners.is_empty() || entry.waits_for_dependents() || entry.orphans_dependents() {
-            touched.push(uid.clone());
+            touched.push(entry.uid.to_string());
         }
         if entry.waits_for_dependents() {
-            touched.extend(self.dependents_of(&uid));
+            touched.extend(self.dependents_of(&entry.uid));
         }
         // An owner that waits may have been waiting for just this reference.
         touched.extend(before.iter().flat_map(|before| self.waiting_owners(before)));
@@ -150,9 +150,7 @@ impl Graph {
     /// An object is gone; the uids to plan for because of it.
     pub(super) fn remove(&mut self, uid: &str) -> Vec<String> {
         let Some(entry) = self.entries.remove(uid) else { return Vec::new() };
-        for owner in &entry.owners {
-            self.unlink(&owner.uid, uid);
-        }
+        self.unlink(&entry);
         let mut touched = self.dependents_of(uid);
         touched.extend(self.waiting_owners(&entry));
         touched
@@ -193,13 +191,8 @@ impl Graph {
     }
 
     fn orphan(&self, entry: &Entry) -> Step {
-        let dependents = self.dependents_of(&entry.uid);
-        let dependents: Vec<Entry> = dependents
-            .iter()
-            .filter_map(|uid| self.entries.get(uid))
-            .filter(|d| is_near(d, entry))
-            .cloned()
-            .collect();
+        let dependents: Vec<Entry> =
+            self.seen_dependents(&entry.uid).filter(|d| is_near(d, entry)).cloned().collect();
         match dependents.is_empty() {
             true => Step::Finalize { finalizer: ORPHAN },
             false => Step::Orphan { dependents },
@@ -207,18 +200,16 @@ impl Graph {
     }
 
     fn wait(&self, entry: &Entry) -> Step {
-        let dependents = self.dependents_of(&entry.uid);
-        let known: Vec<&Entry> =
-            dependents.iter().filter_map(|uid| self.entries.get(uid)).filter(|d| is_near(d, entry)).collect();
+        let known: Vec<&Entry> = self.seen_dependents(&entry.uid).filter(|d| is_near(d, entry)).collect();
         let blocks = |dependent: &&&Entry| {
-            let mut references = dependent.owners.iter().filter(|owner| owner.uid == entry.uid);
+            let mut references = dependent.owners.iter().filter(|owner| *owner.uid == *entry.uid);
             references.any(|owner| owner.block_owner_deletion == Some(true))
         };
         if known.iter().filter(blocks).count() == 0 {
             return Step::Finalize { finalizer: FOREGROUND };
         }
         let to_tell: Vec<String> =
-            known.iter().filter(|d| !d.is_terminating).map(|d| d.uid.clone()).collect();
+            known.iter().filter(|d| !d.is_terminating).map(|d| d.uid.to_string()).collect();
         if to_tell.is_empty() { Step::Nothing } else { Step::Wake(to_tell) }
     }
 
@@ -229,7 +220,7 @@ impl Graph {
         confirmed: &BTreeSet<String>,
     ) -> Step {
         let (mut solid, mut ask, mut to_release, mut is_waited_for) = (false, Vec::new(), Vec::new(), false);
-        for owner in &entry.owners {
+        for owner in entry.owners.iter() {
             match self.standing(entry, owner, &scope, confirmed) {
                 Standing::Solid => solid = true,
                 Standing::Unknown => ask.push(owner.clone()),
@@ -260,9 +251,9 @@ impl Graph {
         if is_namespaced && entry.key.namespace.is_empty() {
             return Standing::Dangling;
         }
-        let seen = self.entries.get(&owner.uid);
+        let seen = self.entries.get(owner.uid.as_str());
         match seen {
-            Some(seen) if is_near(entry, seen) && seen.kind == kind && seen.key.name == owner.name => {
+            Some(seen) if is_near(entry, seen) && *seen.kind == kind && seen.key.name == owner.name => {
                 if seen.waits_for_dependents() { Standing::Waiting } else { Standing::Solid }
             }
             _ if confirmed.contains(&owner.uid) => Standing::Solid,
@@ -272,7 +263,7 @@ impl Graph {
     }
 
     fn policy(&self, entry: &Entry, is_waited_for: bool) -> Policy {
-        let has_dependents = self.dependents.contains_key(&entry.uid);
+        let has_dependents = self.links(&entry.uid).next().is_some();
         match (is_waited_for && has_dependents, entry.has(ORPHAN), entry.has(FOREGROUND)) {
             (true, _, _) => Policy::Foreground,
             (_, true, _) => Policy::Orphan,
@@ -282,20 +273,46 @@ impl Graph {
     }
 
     fn dependents_of(&self, uid: &str) -> Vec<String> {
-        self.dependents.get(uid).into_iter().flatten().cloned().collect()
+        self.links(uid).map(|(_, dependent)| dependent.to_string()).collect()
+    }
+
+    fn seen_dependents(&self, uid: &str) -> impl Iterator<Item = &Entry> {
+        self.links(uid).filter_map(|(_, dependent)| self.entries.get(dependent))
+    }
+
+    /// An owner with each of its dependents; no uid is before the empty one.
+    fn links(&self, owner: &str) -> impl Iterator<Item = &(Arc<str>, Arc<str>)> {
+        let owner: Arc<str> = owner.into();
+        let first = (owner.clone(), Arc::default());
+        self.dependents.range(first..).take_while(move |(of, _)| *of == owner)
     }
 
     fn waiting_owners(&self, entry: &Entry) -> Vec<String> {
-        let owners = entry.owners.iter().filter_map(|owner| self.entries.get(&owner.uid));
-        owners.filter(|o| o.waits_for_dependents() || o.orphans_dependents()).map(|o| o.uid.clone()).collect()
+        let owners = entry.owners.iter().filter_map(|owner| self.entries.get(owner.uid.as_str()));
+        owners
+            .filter(|o| o.waits_for_dependents() || o.orphans_dependents())
+            .map(|o| o.uid.to_string())
+            .collect()
     }
 
-    fn unlink(&mut self, owner: &str, dependent: &str) {
-        if let Some(dependents) = self.dependents.get_mut(owner) {
-            dependents.remove(dependent);
-            if dependents.is_empty() {
-                self.dependents.remove(owner);
-            }
+    /// The same owners as some other object of the first of them has them.
+    fn owners_like(&self, entry: &Entry) -> Option<Arc<[OwnerReference]>> {
+        let sibling = self.seen_dependents(&entry.owners.first()?.uid).next()?;
+        (sibling.owners == entry.owners).then(|| sibling.owners.clone())
+    }
+
+    fn link(&mut self, entry: &Entry) {
+        for owner in entry.owners.iter() {
+            let seen = self.entries.get_key_value(owner.uid.as_str()).map(|(uid, _)| uid);
+            let named = || self.links(&owner.uid).next().map(|(uid, _)| uid);
+            let owner = seen.or_else(named).cloned().unwrap_or_else(|| owner.uid.as_str().into());
+            self.dependents.insert((owner, entry.uid.clone()));
+        }
+    }
+
+    fn unlink(&mut self, entry: &Entry) {
+        for owner in entry.owners.iter() {
+            self.dependents.remove(&(owner.uid.as_str().into(), entry.uid.clone()));
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::graph::{Entry, Graph, KindName, Policy, Step};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 fn kind(kind: &str) -> KindName {
     let group = if kind == "DaemonSet" { "apps" } else { "" };
@@ -22,7 +23,7 @@ fn entry(
     let namespace = (!namespace.is_empty()).then_some(namespace);
     let meta = json!({"namespace": namespace, "name": name, "uid": name, "resourceVersion": "1",
         "ownerReferences": owners, "finalizers": finalizers, "deletionTimestamp": ending});
-    Entry::of(&kind(of), &serde_json::from_value(meta).unwrap())
+    Entry::of(&Arc::new(kind(of)), &serde_json::from_value(meta).unwrap())
 }
 
 fn owned_by(name: &str, blocks: bool) -> Value {
@@ -144,5 +145,5 @@ fn a_change_that_says_nothing_new_wakes_nobody() {
     let mut newer = pod("p", &[owned_by("d", true)]);
     newer.resource_version = "2".into();
     assert_eq!(graph.apply(newer), Vec::<String>::new());
-    assert_eq!(graph.entry("p").map(|entry| entry.resource_version.as_str()), Some("2"));
+    assert_eq!(graph.entry("p").map(|entry| &*entry.resource_version), Some("2"));
 }
