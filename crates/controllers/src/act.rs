@@ -18,6 +18,7 @@ use crate::daemonsets::ledgers::Ledgers;
 use crate::events;
 use crate::expectations::Expectations;
 use crate::tolerate;
+use crate::traces::calls::Acting;
 use answers::{Made, MadeMeta, as_seen, text, word};
 use daemonset::{Action, Change, Event, conditions};
 use futures::future::BoxFuture;
@@ -85,6 +86,7 @@ pub(crate) struct Actor<'a> {
     pub(crate) expectations: &'a Expectations,
     pub(crate) ledgers: &'a Ledgers,
     pub(crate) subject: &'a Whole<DaemonSet>,
+    pub(crate) acting: &'a Acting,
 }
 
 impl Actor<'_> {
@@ -146,7 +148,7 @@ impl Actor<'_> {
                 claim_by_patch(&self.revisions(), name, *claim, patch).await
             }
             Action::CreateRevision(new) => {
-                self.post::<ControllerRevision>(new.body().into_bytes()).await?;
+                self.post::<ControllerRevision>(action, new.body().into_bytes()).await?;
                 Ok(())
             }
             Action::LabelRevision { name, hash } => {
@@ -199,7 +201,7 @@ impl Actor<'_> {
     }
 
     async fn create_pod(&self, action: &Action, node: &str, pod: &Value) -> Result<(), CallError> {
-        match self.post::<Pod>(pod.to_string().into_bytes()).await {
+        match self.post::<Pod>(action, pod.to_string().into_bytes()).await {
             Ok(Made { metadata: MadeMeta { namespace, name, uid } }) => {
                 let key = ObjectKey { namespace, name };
                 self.note(&key.name);
@@ -223,13 +225,14 @@ impl Actor<'_> {
     }
 
     /// Creates from text, so that what our types do not know gets there, and revisions byte for byte.
-    async fn post<K>(&self, body: Vec<u8>) -> kube::Result<Made>
+    async fn post<K>(&self, action: &Action, body: Vec<u8>) -> kube::Result<Made>
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
         let request = kube::core::Request::new(K::url_path(&(), Some(self.namespace())));
-        let request = request.create(&PostParams::default(), body).map_err(kube::Error::BuildRequest)?;
-        self.shared.client.request(request).await
+        let mut request = request.create(&PostParams::default(), body).map_err(kube::Error::BuildRequest)?;
+        self.acting.because(&mut request, action);
+        self.acting.client().request(request).await
     }
 
     async fn delete_pod(&self, action: &Action, name: &str, uid: &str, seen: &str) -> Result<(), CallError> {
@@ -237,8 +240,9 @@ impl Actor<'_> {
         let is_settled = |status: &Status| status.is_not_found() || status.is_conflict();
         // What is left of the pod is not read: the watch tells it.
         let request = kube::core::Request::new(Pod::url_path(&(), Some(self.namespace())));
-        let request = request.delete(name, &as_seen(uid, seen)).map_err(kube::Error::BuildRequest)?;
-        match tolerate(self.shared.client.request_text(request).await, is_settled) {
+        let mut request = request.delete(name, &as_seen(uid, seen)).map_err(kube::Error::BuildRequest)?;
+        self.acting.because(&mut request, action);
+        match tolerate(self.acting.client().request_text(request).await, is_settled) {
             Ok(Some(_)) => {
                 self.note(name);
                 let (key, now) = (ObjectKey::new(self.namespace(), name), self.shared.now());
@@ -317,15 +321,15 @@ impl Actor<'_> {
     }
 
     fn daemonsets(&self) -> Api<DaemonSet> {
-        Api::namespaced(self.shared.client.clone(), self.namespace())
+        Api::namespaced(self.acting.client().clone(), self.namespace())
     }
 
     fn pods(&self) -> Api<PartialObjectMeta<Pod>> {
-        Api::namespaced(self.shared.client.clone(), self.namespace())
+        Api::namespaced(self.acting.client().clone(), self.namespace())
     }
 
     fn revisions(&self) -> Api<ControllerRevision> {
-        Api::namespaced(self.shared.client.clone(), self.namespace())
+        Api::namespaced(self.acting.client().clone(), self.namespace())
     }
 }
 

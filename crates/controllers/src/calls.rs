@@ -12,17 +12,21 @@
 
 mod again;
 pub(crate) mod pace;
+pub(crate) mod subject;
 
 pub use pace::Pace;
 
 use crate::leader::Term;
 use crate::limits::{Limit, Limits};
 use crate::metrics::{Metrics, table};
+use crate::traces::calls::Sent;
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use kube::core::Status;
 use std::sync::Arc;
+use std::time::Duration;
+use subject::Subject;
 use tokio::time::Instant;
 
 /// What goes through the door, and how.
@@ -74,13 +78,18 @@ struct Opened {
 impl Opened {
     async fn send(&self, client: Client, mut request: Request<Body>) -> kube::Result<Response<Body>> {
         let lane = lane(request.uri().path());
-        let mut left = if lane == Lane::Lease { 0 } else { again::MOST };
+        let most = if lane == Lane::Lease { 0 } else { again::MOST };
+        let (mut left, sent) = (most, Sent::of(&request));
         loop {
             let same = again::copy(&request);
             let answer = self.send_once(&client, request, lane).await;
             let wait = answer.as_ref().ok().and_then(again::wait);
-            let (Some(wait), Some(same), 1..) = (wait, same, left) else { return answer };
+            let (Some(wait), Some(same), 1..) = (wait, same, left) else {
+                sent.iter().for_each(|sent| sent.repeated(most - left));
+                return answer;
+            };
             self.door.limits.waited(Limit::Server, wait);
+            sent.iter().for_each(|sent| sent.waited("server", wait));
             tokio::time::sleep(wait).await;
             (request, left) = (same, left - 1);
         }
@@ -95,7 +104,8 @@ impl Opened {
         let Door { metrics, host, .. } = &self.door;
         let method = request.method().clone();
         self.may(&method, lane)?;
-        self.turn(&method, lane).await;
+        let wait = self.turn(&method, lane).await;
+        Sent::of(&request).iter().for_each(|sent| sent.waited("rate", wait));
         // The wait may have been longer than the term.
         self.may(&method, lane)?;
         let start = Instant::now();
@@ -122,13 +132,14 @@ impl Opened {
         }
     }
 
-    async fn turn(&self, method: &Method, lane: Lane) {
+    /// Waits, and says for how long.
+    async fn turn(&self, method: &Method, lane: Lane) -> Duration {
         let turns = match lane {
             Lane::Lease => None,
             Lane::Events => self.events.as_ref(),
             Lane::Work => self.work.as_ref(),
         };
-        let Some(turns) = turns else { return };
+        let Some(turns) = turns else { return Duration::ZERO };
         let wait = turns.next(Instant::now());
         let Door { metrics, limits, host, .. } = &self.door;
         metrics.observe(&table::RATE_SECONDS, &[method.as_str(), host], wait);
@@ -139,20 +150,12 @@ impl Opened {
                 limits.waited(Limit::Rate { qps, burst }, wait);
             }
         }
+        wait
     }
 }
 
 fn lane(path: &str) -> Lane {
-    let words: Vec<&str> = path.split('/').collect();
-    let (group, rest) = match words.as_slice() {
-        ["", "api", "v1", rest @ ..] => ("", rest),
-        ["", "apis", group, _, rest @ ..] => (*group, rest),
-        _ => return Lane::Work,
-    };
-    let resource = match rest {
-        ["namespaces", _, resource, ..] | [resource, ..] => *resource,
-        [] => return Lane::Work,
-    };
+    let Subject { group, resource, .. } = Subject::of(path).unwrap_or_default();
     match (group, resource) {
         ("coordination.k8s.io", "leases") => Lane::Lease,
         ("" | "events.k8s.io", "events") => Lane::Events,

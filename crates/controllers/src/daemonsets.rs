@@ -18,10 +18,13 @@ mod wakes;
 
 use crate::Shared;
 use crate::act::{ActError, Actor};
+use crate::caches::mirror::Kept;
 use crate::caches::{BY_OWNER, Caches, Change, Watched, Whole, orphans_of};
 use crate::expectations::Expectations;
 use crate::metrics::{Phase, table};
 use crate::reconcile::{Next, Queue, work};
+use crate::traces::Span;
+use crate::traces::wakes::Wakes;
 use daemonset::ledger::Update;
 use daemonset::{Action, Backoff, Ledger, Plan, Snapshot, Unseen};
 use jiff::Timestamp;
@@ -54,6 +57,8 @@ struct Loop {
     gate: takeover::Gate,
     rehearsal: Option<rehearsal::Rehearsal>,
     progress: gauges::Progress,
+    /// What woke whom, for traces.
+    woken: Wakes,
     memory: Mutex<Memory>,
 }
 
@@ -88,6 +93,7 @@ pub(crate) async fn run(shared: Arc<Shared>) -> Infallible {
         gate: takeover::Gate::new(shared.config.manager),
         rehearsal: shared.config.rehearse.map(rehearsal::Rehearsal::new),
         progress: gauges::Progress::default(),
+        woken: Wakes::new(&shared.config.traces, shared.config.now),
         queue: Queue::new(COALESCE).measured(QUEUE, &shared.config.metrics, &shared.config.limits),
         memory: Mutex::default(),
         shared: Arc::new(Shared {
@@ -119,18 +125,20 @@ impl Loop {
         let this = self.clone();
         caches.daemonsets.listen(move |change| this.daemonset_changed(change));
         let this = self.clone();
-        caches.pods.listen(move |change| this.wake(wakes::by_dependent(&this.shared.caches, change)));
+        caches.pods.listen(move |change| {
+            this.wake(wakes::by_dependent(&this.shared.caches, change), "Pod", change);
+        });
         let this = self.clone();
         caches.revisions.listen(move |change| {
             let woken = wakes::by_revision(&this.shared.caches, change);
             this.ledgers.history_changed(&woken);
-            this.wake(woken);
+            this.wake(woken, "ControllerRevision", change);
         });
         let this = self.clone();
         caches.nodes.listen(move |change| {
             let woken = wakes::by_node(&this.shared.caches, change);
             this.ledgers.node_changed(&woken, &change.key().name);
-            this.wake(woken);
+            this.wake(woken, "Node", change);
         });
     }
 
@@ -139,7 +147,7 @@ impl Loop {
         if let (Some(old), None) = (change.old, change.new) {
             self.forget(&change.key(), uid(&old.object.metadata));
         }
-        self.queue.add(change.key());
+        self.wake(BTreeSet::from([change.key()]), "DaemonSet", change);
     }
 
     /// MG-28.
@@ -154,17 +162,23 @@ impl Loop {
         memory.written.remove(uid);
     }
 
-    fn wake(&self, keys: BTreeSet<ObjectKey>) {
+    fn wake<T: Kept>(&self, keys: BTreeSet<ObjectKey>, kind: &'static str, change: &Change<'_, T>) {
+        self.woken.note(&keys, kind, change);
         keys.into_iter().for_each(|key| self.queue.add(key));
     }
 
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, SyncError> {
         let daemonsets = &self.shared.caches.daemonsets;
+        let woken = self.woken.take(&key);
         let Some(subject) = daemonsets.get(&key) else { return Ok(Next::Rest) };
+        let span = self.shared.config.traces.look(&key, woken, self.shared.now());
         let again = doubts::settle(&self.shared, &self.expectations, &self.ledgers, &subject).await;
         // As it is after the question: that may have taken long.
         let Some(subject) = daemonsets.get(&key) else { return Ok(Next::Rest) };
-        let next = self.look(&key, &subject).await;
+        span.subject(&subject);
+        let next = self.look(&key, &subject, &span).await;
+        span.came_to(&next);
+        drop(span);
         // It may have gone meanwhile, and been forgotten too early.
         let uid = uid(&subject.object.metadata);
         if daemonsets.get(&key).is_none_or(|live| live.object.metadata.uid.as_deref() != Some(uid)) {
@@ -173,9 +187,14 @@ impl Loop {
         Ok(next?.sooner(again.map_or(Next::Rest, Next::After)))
     }
 
-    async fn look(&self, key: &ObjectKey, subject: &Whole<DaemonSet>) -> Result<Next, SyncError> {
+    async fn look(
+        &self,
+        key: &ObjectKey,
+        subject: &Whole<DaemonSet>,
+        span: &Span,
+    ) -> Result<Next, SyncError> {
         let now = self.shared.now();
-        let mut plan = self.plan(key, subject, now);
+        let mut plan = self.plan(key, subject, now, &span.child("plan"));
         if let Some(standstill) = &plan.standstill {
             tracing::debug!(%key, %standstill, "nothing is planned");
         } else {
@@ -189,7 +208,8 @@ impl Loop {
         }
         let writing = self.new_status(subject, &mut plan);
         let Self { shared, expectations, ledgers, .. } = self;
-        let actor = Actor { shared, expectations, ledgers, subject };
+        let acting = span.acting(&shared.client, &plan.actions);
+        let actor = Actor { shared, expectations, ledgers, subject, acting: &acting };
         let news = std::mem::take(&mut plan.news).into_iter().filter(|_| writing.is_some());
         std::mem::take(&mut plan.events).into_iter().chain(news).for_each(|event| actor.tell(Some(event)));
         let start = Instant::now();
@@ -197,6 +217,7 @@ impl Loop {
         if !plan.actions.is_empty() {
             shared.config.metrics.observe(&table::ACTS, &[], start.elapsed());
         }
+        acting.came_to(&outcome);
         outcome?;
         if let Some(written) = writing {
             self.memory().written.insert(uid(&subject.object.metadata).to_string(), written);
@@ -208,7 +229,7 @@ impl Loop {
     }
 
     /// The expectations are read before the notes, and both before the caches: see [`ledgers`].
-    fn plan(&self, key: &ObjectKey, subject: &Whole<DaemonSet>, now: Timestamp) -> Plan {
+    fn plan(&self, key: &ObjectKey, subject: &Whole<DaemonSet>, now: Timestamp, span: &Span) -> Plan {
         let uid = uid(&subject.object.metadata);
         let unseen = self.expectations.of(uid, now);
         let (ledger, touched) = self.ledgers.take(key, uid);
@@ -233,6 +254,7 @@ impl Loop {
         self.shared.config.metrics.observe(&table::PLANS, &[pass], start.elapsed());
         self.ledgers.put(uid, ledger);
         self.remember(uid, backoff, &mut plan, now);
+        span.planned(pass, &plan);
         plan
     }
 

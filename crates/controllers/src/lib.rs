@@ -32,6 +32,7 @@ mod scheduling;
 mod served;
 mod service_accounts;
 pub mod token_secrets;
+pub mod traces;
 
 pub use certificates::Signer;
 
@@ -204,6 +205,8 @@ pub struct Config {
     pub metrics: metrics::Metrics,
     /// Where it is said which limit binds.
     pub limits: limits::Limits,
+    /// Where it is told how a change went from the event to the writes.
+    pub traces: traces::Traces,
     /// With it the loops start only as the holder of this lease, and losing it ends them.
     pub election: Option<leader::Election>,
     /// What time it is, for people and for other processes; a simulation gives its own. What is measured between two
@@ -227,6 +230,7 @@ impl Default for Config {
             workers: daemonsets::WORKERS,
             metrics: Default::default(),
             limits: Default::default(),
+            traces: Default::default(),
             election: None,
             now: Timestamp::now,
         }

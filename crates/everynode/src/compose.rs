@@ -20,10 +20,13 @@ pub use nodes::{agent, fleet};
 
 use crate::config;
 use crate::pki::Authority;
+use crate::telemetry::traces;
 use anyhow::{Context as _, Result, bail};
 use apiserver::{ApiServer, User};
 use backing::Backing;
+use controllers::metrics::Metrics;
 use controllers::token_secrets::Mint;
+use controllers::traces::Traces;
 use controllers::{Loop, LoopError, Loops, Signer, leader};
 use http::HeaderValue;
 use std::net::SocketAddr;
@@ -49,6 +52,16 @@ pub async fn server(
     ready: impl FnOnce(SocketAddr),
     end: impl Future<Output = ()>,
 ) -> Result<()> {
+    let (traces, sending) = traces::open(config.collector.clone(), "everynode-server", &Metrics::default())?;
+    traces::beside(sending, traced(config, traces, ready, end)).await
+}
+
+async fn traced(
+    config: config::Server,
+    traces: Traces,
+    ready: impl FnOnce(SocketAddr),
+    end: impl Future<Output = ()>,
+) -> Result<()> {
     let data_dir = crate::folder::open(&config.data_dir)?;
     let listeners = listen(&config.listen).await?;
     let (client_side, inner_side) = addresses(&listeners)?;
@@ -60,7 +73,7 @@ pub async fn server(
     let audit = crate::audit_log::open(&config.audit_log, &data_dir)?;
     let server_config = apiserver::Config { audit, ..trust.server_config(inner_side)? };
     let server = ApiServer::open(store.store(), server_config).await?;
-    let mut settings = trust.loops_config(config.node_grace, config.signing)?;
+    let mut settings = trust.loops_config(&config, traces)?;
     settings.election = store.is_shared().then(|| election(LOOPS_LEASE));
     let client = loops_client(&server)?;
     ready(client_side);
@@ -209,18 +222,19 @@ impl Trust {
     }
 
     /// What the loops are told.
-    fn loops_config(&self, node_grace: Option<u64>, signing: Duration) -> Result<controllers::Config> {
+    fn loops_config(&self, config: &config::Server, traces: Traces) -> Result<controllers::Config> {
         let authority = self.authority();
         let signer = Signer::from_pem(authority.certificate_pem(), authority.key_pem())?;
-        let mut config = controllers::Config {
+        let mut settings = controllers::Config {
             ca_pem: Some(authority.certificate_pem().to_string()),
             mint: Some(self.mint()),
-            signer: Some(signer.lasting(signing)),
+            signer: Some(signer.lasting(config.signing)),
+            traces,
             ..Default::default()
         };
-        if let Some(seconds) = node_grace {
-            config.node_grace = Duration::from_secs(seconds);
+        if let Some(seconds) = config.node_grace {
+            settings.node_grace = Duration::from_secs(seconds);
         }
-        Ok(config)
+        Ok(settings)
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::durations;
 use crate::hosts::addresses::Range;
+use crate::telemetry::collector::Collector;
 use controllers::calls::Pace;
 use controllers::leader::Times;
 use controllers::{Loop, Scope};
@@ -65,6 +66,8 @@ pub struct Up {
     pub signing: Option<Duration>,
     /// Loops that the server leaves out.
     pub without_loops: Vec<Loop>,
+    /// Where the server sends traces; none: nowhere.
+    pub collector: Option<Collector>,
 }
 
 impl Up {
@@ -100,6 +103,8 @@ pub struct Server {
     pub signing: Duration,
     /// What all servers of a cluster have in common; none: the folder of the server's own certificates.
     pub pki_dir: Option<PathBuf>,
+    /// Where traces go; none: nowhere.
+    pub collector: Option<Collector>,
 }
 
 /// Where the objects are.
@@ -180,6 +185,8 @@ pub struct Controller {
     pub leading: Option<Leading>,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
+    /// Where traces go; none: nowhere.
+    pub collector: Option<Collector>,
 }
 
 /// How several controllers agree on one.

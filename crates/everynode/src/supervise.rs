@@ -309,9 +309,9 @@ impl Up {
         }
         let life = |life: Duration| format!("--cluster-signing-duration={}s", life.as_secs_f64());
         arguments.extend(self.config.signing.map(life));
-        for which in &self.config.without_loops {
-            arguments.extend(["--without-loop".into(), which.name().into()]);
-        }
+        arguments.extend(self.config.collector.iter().map(|to| format!("--otlp-endpoint={}", to.url)));
+        let without = self.config.without_loops.iter();
+        arguments.extend(without.map(|which| format!("--without-loop={}", which.name())));
         arguments
     }
 

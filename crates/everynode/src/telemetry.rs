@@ -1,6 +1,9 @@
-//! What the process says about itself: log lines on standard error, chosen by `EVERYNODE_LOG`.
+//! What the process says about itself: log lines on standard error, chosen by `EVERYNODE_LOG`, and traces for a
+//! [`collector`].
 
+pub mod collector;
 pub mod process;
+pub mod traces;
 
 use clap::ValueEnum;
 use std::io::IsTerminal as _;

@@ -42,11 +42,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tonic", &["agent", "store"]),
     ("prost", &["agent", "store"]),
     ("kube", &["controllers", "agent", "bench", "everynode", "load", "sim"]),
-    ("tokio", &["store", "apiserver", "controllers", "agent", "bench", "everynode", "load", "sim", "fuzz"]),
+    (
+        "tokio",
+        &["store", "apiserver", "controllers", "agent", "bench", "everynode", "load", "sim", "fuzz"],
+    ),
     ("tracing", &["store", "apiserver", "controllers", "agent", "bench", "everynode"]),
     ("rustls", &["apiserver", "agent", "everynode", "load"]),
     ("json-patch", &["apiserver"]),
     ("tracing-subscriber", &["everynode"]),
+    ("opentelemetry", &["apiserver", "controllers", "everynode"]),
+    ("opentelemetry_sdk", &["everynode"]),
+    ("opentelemetry-otlp", &["everynode"]),
 ];
 
 /// Libraries that may never come in, with the reason.

@@ -66,6 +66,7 @@ metrics! {
     ACTS: "everynode_act_duration_seconds", Histogram(REQUEST), [], "Time to carry out a plan that has something to do.";
     FOREIGN: "everynode_foreign_writes_total", Counter, ["manager", "what"], "Writes to pods and status of our DaemonSets by another controller while we lead.";
     LIMITS: "everynode_limit_waits_total", Counter, ["limit"], "How often something waited for a limit: rate (--kube-api-qps), workers (--concurrent-syncs), server (429).";
+    SPANS_DROPPED: "everynode_trace_spans_dropped_total", Counter, [], "Spans that no collector has taken; only where traces are sent.";
     ADDS: "workqueue_adds_total", Counter, ["name"], "DaemonSets that were to be looked at.";
     DEPTH: "workqueue_depth", Gauge, ["name"], "DaemonSets that wait for a look now.";
     QUEUED: "workqueue_queue_duration_seconds", Histogram(QUEUE), ["name"], "How long one waited for its look.";

@@ -1,6 +1,7 @@
 //! `everynode controller`: the DaemonSet loop alone, beside a control plane of anybody.
 
 use crate::telemetry::LogFormat;
+use crate::telemetry::collector;
 use crate::{compose, config, durations};
 use anyhow::{Result, ensure};
 use clap::{ArgAction, Args};
@@ -41,6 +42,8 @@ pub struct Flags {
     /// Where to serve /metrics, /healthz and /readyz, without TLS [default: nowhere].
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_bind_address: Option<SocketAddr>,
+    #[command(flatten)]
+    traces: collector::Flag,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -82,6 +85,7 @@ impl Flags {
             pace: (pace.qps > 0.0).then_some(pace),
             leading: self.leader.config()?,
             metrics: self.metrics_bind_address,
+            collector: self.traces.config()?,
         })
     }
 }
@@ -148,13 +152,14 @@ mod tests {
     fn flags_become_a_configuration() {
         let config = parse(
             "--dry-run --namespaces a,b -l x=y --concurrent-syncs 2 --kube-api-qps 0 --leader-elect=false \
-             --metrics-bind-address 127.0.0.1:8080",
+             --metrics-bind-address 127.0.0.1:8080 --otlp-endpoint http://c:4317",
         )
         .unwrap();
         let scope =
             Scope { namespaces: ["a".to_string(), "b".to_string()].into(), labels: Some("x=y".to_string()) };
         assert_eq!((config.scope, config.workers, config.pace), (scope, 2, None));
         assert!(config.dry_run && config.leading.is_none() && config.metrics.is_some());
+        assert_eq!(config.collector.unwrap().url, "http://c:4317");
         let times = "--leader-elect-lease-duration 1m30s --leader-elect-renew-deadline 500ms --leader-elect-retry-period 0.1s";
         let expected = Times {
             lease: Duration::from_secs(90),
@@ -174,6 +179,7 @@ mod tests {
             ("--namespaces A", "--namespaces"),
             ("--concurrent-syncs 0", "--concurrent-syncs"),
             ("--log-format xml", "--log-format"),
+            ("--otlp-endpoint localhost:4317", "--otlp-endpoint"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(expected), "{line}: {error}");

@@ -3,6 +3,7 @@
 //! Everything lies in the data folder: `server/store.db`, `pki/`, `kubeconfig`; all of it for its owner only. With
 //! `--store` the objects lie in etcd instead, and several servers may share them (docs/store.md).
 
+use crate::telemetry::collector;
 use crate::{compose, config};
 use anyhow::Result;
 use clap::Args;
@@ -48,13 +49,15 @@ pub struct Flags {
     /// Where to record who did what: a file, - for standard output, or off [default: audit.log in the data folder].
     #[arg(long, env = "EVERYNODE_AUDIT_LOG", value_name = "PATH|-|off", value_parser = config::audit_log)]
     audit_log: Option<config::AuditLog>,
+    #[command(flatten)]
+    traces: collector::Flag,
     /// End when standard input ends: the tie to `everynode up`.
     #[arg(long, hide = true)]
     tied: bool,
 }
 
 impl Flags {
-    fn config(self) -> config::Server {
+    fn config(self) -> Result<config::Server> {
         let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
         for name in self.names {
             match name.parse::<IpAddr>() {
@@ -62,7 +65,7 @@ impl Flags {
                 Err(_) => _ = names.insert(name),
             }
         }
-        config::Server {
+        Ok(config::Server {
             data_dir: self.data_dir.unwrap_or_else(config::default_data_dir),
             listen: self.listen,
             names,
@@ -74,14 +77,15 @@ impl Flags {
             store: self.store.config(),
             pki_dir: self.pki_dir,
             audit_log: self.audit_log.unwrap_or(config::AuditLog::Default),
-        }
+            collector: self.traces.config()?,
+        })
     }
 }
 
 /// Serves until SIGINT or SIGTERM, or until the store, the server or a loop fails.
 pub async fn run(flags: Flags) -> Result<()> {
     let end = super::asked_or_left(flags.tied)?;
-    let config = flags.config();
+    let config = flags.config()?;
     let kubeconfig = config.data_dir.join("kubeconfig");
     let ready = |address: SocketAddr| {
         println!("ready https://{address}");
@@ -96,7 +100,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<config::Server, String> {
-        crate::cli::parse(line).map(Flags::config)
+        crate::cli::parse::<Flags>(line)?.config().map_err(|error| error.to_string())
     }
 
     #[test]

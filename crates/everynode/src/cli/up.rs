@@ -3,6 +3,7 @@
 use crate::config::{self, Runtime};
 use crate::hosts::addresses::Range;
 use crate::supervise;
+use crate::telemetry::collector;
 use anyhow::Result;
 use clap::Args;
 use controllers::Loop;
@@ -43,11 +44,13 @@ pub struct Flags {
     /// times.
     #[arg(long, value_name = "LOOP", value_parser = config::a_loop)]
     without_loop: Vec<Loop>,
+    #[command(flatten)]
+    traces: collector::Flag,
 }
 
 impl Flags {
-    fn config(self) -> config::Up {
-        config::Up {
+    fn config(self) -> Result<config::Up> {
+        Ok(config::Up {
             data_dir: self.data_dir.unwrap_or_else(config::default_data_dir),
             nodes: self.nodes,
             runtime: self.runtime,
@@ -57,13 +60,14 @@ impl Flags {
             node_grace: self.node_grace,
             signing: self.cluster_signing_duration,
             without_loops: self.without_loop,
-        }
+            collector: self.traces.config()?,
+        })
     }
 }
 
 /// Runs until SIGINT or SIGTERM; leaves nothing behind but the data folder.
 pub async fn run(flags: Flags) -> Result<()> {
-    supervise::run(flags.config(), super::asked_to_end()?).await
+    supervise::run(flags.config()?, super::asked_to_end()?).await
 }
 
 #[cfg(test)]
@@ -71,7 +75,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<config::Up, String> {
-        crate::cli::parse(line).map(Flags::config)
+        crate::cli::parse::<Flags>(line)?.config().map_err(|error| error.to_string())
     }
 
     #[test]

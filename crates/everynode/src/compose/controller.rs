@@ -2,7 +2,7 @@
 
 use super::health;
 use crate::config::{self, Leading};
-use crate::telemetry::process;
+use crate::telemetry::{process, traces};
 use anyhow::{Context as _, Result};
 use controllers::calls::{self, Door};
 use controllers::limits::Limits;
@@ -21,6 +21,7 @@ pub async fn controller(config: config::Controller, end: impl Future<Output = ()
     let metrics = Metrics::default();
     metrics.gather(process::gather);
     let limits = Limits::new(metrics.clone());
+    let (traces, sending) = traces::open(config.collector, "everynode-controller", &metrics)?;
     // A rehearsal disturbs nobody, and nobody it.
     let election = config.leading.filter(|_| !config.dry_run).map(election);
     let door = Door {
@@ -39,6 +40,7 @@ pub async fn controller(config: config::Controller, end: impl Future<Output = ()
         workers: config.workers,
         metrics: metrics.clone(),
         limits,
+        traces,
         ..Default::default()
     };
     let answers = async move {
@@ -47,10 +49,13 @@ pub async fn controller(config: config::Controller, end: impl Future<Output = ()
             None => std::future::pending::<Infallible>().await,
         }
     };
-    tokio::select! {
-        ended = controllers::run(calls::behind(door, client), Loops::of([Loop::DaemonSets]), settings, end) => Ok(ended?),
-        never = answers => match never {},
-    }
+    let work = async {
+        tokio::select! {
+            ended = controllers::run(calls::behind(door, client), Loops::of([Loop::DaemonSets]), settings, end) => Ok(ended?),
+            never = answers => match never {},
+        }
+    };
+    traces::beside(sending, work).await
 }
 
 /// A line of a rehearsal.

@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn config(dir: &Path) -> config::Server {
     config::Server {
+        collector: None,
         data_dir: dir.join("data"),
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         names: Default::default(),
