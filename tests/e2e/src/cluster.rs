@@ -1,7 +1,7 @@
 //! A whole cluster, started by the command that the README names, in a folder and on addresses of its own.
 
 use crate::beside::{self, Beside, End};
-use crate::{Answer, Kubectl, eventually, run_to_end};
+use crate::{Answer, Kubectl, eventually, newest_and_oldest, run_to_end, testimony};
 use anyhow::{Context, Result, ensure};
 use std::fs::File;
 use std::net::TcpListener;
@@ -175,6 +175,11 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some((_, path)) = newest_and_oldest().ok().and_then(|found| found.into_iter().next())
+        {
+            testimony::tell(&self.kubectl(&path), &self.output(), &self.data_dir());
+        }
         let beside = beside::end(&mut self.controller, End::Asked);
         if let Err(error) = self.stop_up() {
             eprintln!("{error:#}\n{}", self.output());

@@ -18,6 +18,7 @@ mod program;
 mod recorder;
 mod registry;
 mod server;
+mod testimony;
 mod wait;
 mod witness;
 

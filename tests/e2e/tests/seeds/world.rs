@@ -138,18 +138,6 @@ impl World {
     }
 }
 
-impl Drop for World {
-    /// A failure tells what the cluster looked like.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            for line in ["get pods -A -o wide", "get events -A", "describe nodes"] {
-                let arguments: Vec<&str> = line.split_whitespace().collect();
-                eprintln!("{}", self.kubectl.run(&arguments).stdout);
-            }
-        }
-    }
-}
-
 fn words(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
 }
