@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod bench;
+mod beside;
 mod crash;
 mod curves;
 mod fuzz;

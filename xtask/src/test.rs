@@ -1,11 +1,12 @@
-//! `cargo xtask test`: every check and test of the repository, in the order of their price.
+//! `cargo xtask test`: every check and test of the repository, in the order of their price. What needs only processor time
+//! (clippy, hostile input) runs beside the end-to-end tests, which wait most of theirs.
 //!
 //! The end-to-end tests start servers that run all loops. Those that say most about DaemonSets in the least time run once more,
 //! unchanged, with `everynode controller` beside servers without that loop; `--controller apart` runs all of them so.
 
-use crate::fuzz::Beside;
+use crate::beside::Beside;
 use crate::program::{self, cargo};
-use crate::{packages, tidy};
+use crate::{fuzz, packages, tidy};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -24,13 +25,16 @@ pub enum Controller {
     Apart,
 }
 
-/// Runs all checks, then all tests; the last line counts them.
+/// Runs all checks and all tests; the last line counts them.
 pub fn test(no_e2e: bool, filter: Option<&str>) -> Result<()> {
     packages::for_tests()?;
-    if filter.is_none() {
+    let whole = filter.is_none();
+    if whole {
         program::run(cargo().args(["fmt", "--all", "--check"]))?;
         tidy::tidy(false)?;
-        lint()?;
+    }
+    if whole && no_e2e {
+        program::run(&mut lint())?;
     }
     let mut sums = Sums::default();
     let mut command = cargo();
@@ -38,15 +42,22 @@ pub fn test(no_e2e: bool, filter: Option<&str>) -> Result<()> {
     if let Some(filter) = filter {
         command.args(["--", filter]);
     }
-    let mut green = counted(&mut command, &mut sums)?;
+    let mut green = counted(&mut command, &mut sums, || Ok(()))?;
     if !no_e2e {
-        let fuzz = filter.is_none().then(Beside::start).transpose()?;
-        green &= e2e(Controller::Within, None, filter, &mut sums)?;
+        let mut beside = Vec::new();
+        let begin = || {
+            if whole {
+                beside.extend([fuzz::beside()?, Beside::start("clippy", &lint())?]);
+            }
+            Ok(())
+        };
+        green &= e2e(Part { controller: Controller::Within, suite: None, filter }, &mut sums, begin)?;
         for (suite, tests) in BOTH_WAYS {
-            let tests = filter.or((!tests.is_empty()).then_some(*tests));
-            green &= e2e(Controller::Apart, Some(suite), tests, &mut sums)?;
+            let filter = filter.or((!tests.is_empty()).then_some(*tests));
+            let part = Part { controller: Controller::Apart, suite: Some(suite), filter };
+            green &= e2e(part, &mut sums, || Ok(()))?;
         }
-        fuzz.map(Beside::end).transpose()?;
+        beside.into_iter().try_for_each(Beside::end)?;
     }
     judge(green, &sums)
 }
@@ -55,7 +66,7 @@ pub fn test(no_e2e: bool, filter: Option<&str>) -> Result<()> {
 pub fn end_to_end(controller: Controller, filter: Option<&str>) -> Result<()> {
     packages::for_tests()?;
     let mut sums = Sums::default();
-    let green = e2e(controller, None, filter, &mut sums)?;
+    let green = e2e(Part { controller, suite: None, filter }, &mut sums, || Ok(()))?;
     judge(green, &sums)
 }
 
@@ -67,13 +78,24 @@ fn judge(green: bool, sums: &Sums) -> Result<()> {
     Ok(())
 }
 
-fn lint() -> Result<()> {
-    program::run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+fn lint() -> Command {
+    let mut command = cargo();
+    command.args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    command
+}
+
+/// Which of the end-to-end tests, and how. Without a suite or a filter: all of them.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    controller: Controller,
+    suite: Option<&'a str>,
+    filter: Option<&'a str>,
 }
 
 /// The end-to-end tests run the binary as a user does, so it is built first. They share one machine's
-/// containerd, bridges and cores: one at a time. Without a suite: all of them.
-fn e2e(controller: Controller, suite: Option<&str>, filter: Option<&str>, sums: &mut Sums) -> Result<bool> {
+/// containerd, bridges and cores: one at a time.
+fn e2e(part: Part<'_>, sums: &mut Sums, begin: impl FnOnce() -> Result<()>) -> Result<bool> {
+    let Part { controller, suite, filter } = part;
     program::run(cargo().args(["build", "--package", "everynode"]))?;
     let mut command = cargo();
     command.env("EVERYNODE_BINARY", program::target_dir().join("debug/everynode"));
@@ -86,7 +108,7 @@ fn e2e(controller: Controller, suite: Option<&str>, filter: Option<&str>, sums: 
     command.args(suite.iter().flat_map(|suite| ["--test", suite]));
     command.args(["--", "--test-threads=1"]).args(filter);
     eprintln!("the end-to-end tests, with the DaemonSet controller {place}");
-    counted(&mut command, sums)
+    counted(&mut command, sums, begin)
 }
 
 #[derive(Default)]
@@ -114,16 +136,23 @@ impl Sums {
     }
 }
 
-/// Runs a test command, shows what it prints, counts its results. False if it failed.
-fn counted(command: &mut Command, sums: &mut Sums) -> Result<bool> {
+/// Runs a test command, shows what it prints, counts its results. False if it failed. `begin` is called with the first line,
+/// when everything is built and cargo holds the target folder no longer.
+fn counted(command: &mut Command, sums: &mut Sums, begin: impl FnOnce() -> Result<()>) -> Result<bool> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
     let stdout = child.stdout.take().context("cargo test has no output")?;
+    let mut begin = Some(begin);
+    let mut begun = Ok(());
     for line in BufReader::new(stdout).lines() {
         let line = line?;
+        if let Some(begin) = begin.take() {
+            begun = begin();
+        }
         println!("{line}");
         sums.add(&line);
     }
-    Ok(child.wait()?.success())
+    let green = child.wait()?.success();
+    begun.map(|()| green)
 }
 
 #[cfg(test)]
