@@ -8,6 +8,7 @@
 //! Kubernetes: `storage/cacher/cacher.go` with consistent reads.
 
 pub mod collection;
+mod difference;
 pub mod item;
 pub mod ring;
 

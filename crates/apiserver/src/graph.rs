@@ -59,7 +59,7 @@ impl Graph for Inner {
         let pods = find("", "v1", "pods").and_then(|kind| self.cache.of(kind));
         let (Some(pods), Some(to)) = (pods, To::of(plural)) else { return false };
         let refers = |link: &Link| link.to == to && &*link.name == name;
-        pods.of_node(node).iter().any(|pod| pod.namespace == namespace && pod.links.iter().any(refers))
+        pods.of_node(node).iter().any(|pod| *pod.namespace == *namespace && pod.links.iter().any(refers))
     }
 
     fn request_is_by(&self, name: &str, user: &str) -> bool {

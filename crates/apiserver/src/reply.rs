@@ -119,7 +119,7 @@ pub fn object(code: u16, kind: &Kind, object: &Value, form: Form) -> Reply {
 
 /// One object from the cache.
 pub fn item(kind: &Kind, item: &Item, form: Form) -> Reply {
-    stored(200, kind, (&item.value, item.revision), form)
+    stored(200, kind, (&item.value(), item.revision), form)
 }
 
 /// What a list's metadata says.
@@ -181,9 +181,9 @@ const LIST_END: &[u8] = b"]}\n";
 /// One item of a list, or one row of a Table.
 fn append_item(out: &mut BytesMut, kind: &Kind, item: &Item, form: Form) {
     match form {
-        Form::Object => encode::send(out, kind, &item.value, item.revision),
-        Form::Metadata => encode::send_metadata(out, kind, &item.value, item.revision),
-        Form::Table(include) => append_row(out, kind, (&item.value, item.revision), include),
+        Form::Object => encode::send(out, kind, &item.value(), item.revision),
+        Form::Metadata => encode::send_metadata(out, kind, &item.value(), item.revision),
+        Form::Table(include) => append_row(out, kind, (&item.value(), item.revision), include),
     }
 }
 

@@ -80,12 +80,12 @@ type Found = (Vec<Value>, BTreeMap<String, String>);
 
 async fn nodes(server: &Inner, filter: &Filter) -> Found {
     let nodes = selected(server, "nodes", filter);
-    let names = nodes.iter().map(|node| node.name.clone()).collect();
+    let names = nodes.iter().map(|node| node.name.to_string()).collect();
     let (said, silent) = ask(server, names).await;
     let objects = nodes.iter().filter_map(|node| {
-        let of_node = &said.get(&node.name)?["node"];
+        let of_node = &said.get(&*node.name)?["node"];
         let usage = usage(of_node)?;
-        let window = window(said.get(&node.name)?);
+        let window = window(said.get(&*node.name)?);
         Some(json!({ "metadata": metadata(node), "timestamp": of_node["cpu"]["time"], "window": window,
             "usage": usage }))
     });
@@ -108,7 +108,7 @@ async fn pods(server: &Inner, filter: &Filter) -> Found {
         let mut of_pod = summary["pods"].as_array()?.iter();
         let of_pod = of_pod.find(|one| {
             // By name: the uid of a mirror pod is not that of the pod that runs.
-            one["podRef"]["name"] == pod.name.as_str() && one["podRef"]["namespace"] == pod.namespace.as_str()
+            one["podRef"]["name"] == *pod.name && one["podRef"]["namespace"] == *pod.namespace
         })?;
         let containers = of_pod["containers"].as_array()?;
         let told: Option<Vec<Value>> = containers
@@ -200,7 +200,7 @@ fn window(summary: &Value) -> String {
 fn metadata(of: &Item) -> Value {
     let mut metadata = json!({ "name": of.name });
     if !of.namespace.is_empty() {
-        metadata["namespace"] = of.namespace.as_str().into();
+        metadata["namespace"] = (*of.namespace).into();
     }
     if !of.labels.is_empty() {
         metadata["labels"] =

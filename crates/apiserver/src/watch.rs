@@ -269,7 +269,7 @@ impl Stream {
     }
 
     fn encoded(&self, change: Change, item: &Item, revision: Revision) -> Bytes {
-        let mut out = BytesMut::with_capacity(item.value.len() + 96);
+        let mut out = BytesMut::with_capacity(item.length + 96);
         out.put_slice(b"{\"type\":\"");
         out.put_slice(match change {
             Change::Added => b"ADDED",
@@ -277,7 +277,7 @@ impl Stream {
             Change::Deleted => b"DELETED",
         });
         out.put_slice(b"\",\"object\":");
-        reply::append(&mut out, &self.kind, (&item.value, revision), self.form, self.columns);
+        reply::append(&mut out, &self.kind, (&item.value(), revision), self.form, self.columns);
         out.put_slice(b"}\n");
         out.freeze()
     }

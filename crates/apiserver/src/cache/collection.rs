@@ -275,7 +275,8 @@ impl State {
         }
         let mut aims = Vec::with_capacity(3);
         for item in event.previous.iter().chain(&event.item) {
-            for aim in [Aim::Name(item.name.clone()), Aim::Node(item.field("spec.nodeName").to_string())] {
+            for aim in [Aim::Name(item.name.to_string()), Aim::Node(item.field("spec.nodeName").to_string())]
+            {
                 if !aims.contains(&aim) {
                     aims.push(aim);
                 }
@@ -442,7 +443,7 @@ mod tests {
             let listed = known.select(&filter(&format!("spec.nodeName={node}"))).items;
             let found = known.of_node(node);
             assert!(listed.iter().map(|item| &item.key).eq(found.iter().map(|item| &item.key)));
-            found.iter().map(|item| item.name.clone()).collect::<Vec<_>>().join(" ")
+            found.iter().map(|item| item.name.to_string()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!([names("n1"), names("n2")], ["p", ""]);
         known.apply(vec![pod("q", "", 2), pod("q", "n1", 3), pod("r", "n2", 4)], 4);
@@ -473,7 +474,7 @@ mod tests {
         let (_, revision, r) = pod("r", "n1", 8);
         pods.replace(vec![r.unwrap()], 9);
         assert_eq!([taken(&mut all), taken(&mut n1)], ["lost", "lost"]);
-        let names = |items: Vec<Arc<Item>>| items.iter().map(|i| i.name.clone()).collect::<Vec<_>>();
+        let names = |items: Vec<Arc<Item>>| items.iter().map(|i| i.name.to_string()).collect::<Vec<_>>();
         assert_eq!(names(pods.select(&filter("")).items), ["r"]);
         assert_eq!(names(pods.of_node("n1")), ["r"]);
         assert!(pods.watch_after(filter(""), revision).is_err());

@@ -2,7 +2,8 @@
 //!
 //! - Events stand in the order of their revisions.
 //! - [`Ring::oldest`] is a promise: every event with a higher revision is here.
-//! - An event's bytes are made once per form and type, for all watchers that are not far behind, and then let go.
+//! - An event's bytes are made once per form and type, for all watchers that are not far behind, and then let go. So is
+//!   what the object was before, but for how it differs from what it became.
 //!
 //! Kubernetes: `storage/cacher/watch_cache.go`.
 
@@ -33,8 +34,8 @@ pub struct Event {
     finished: Mutex<Option<Vec<(Shape, Bytes)>>>,
 }
 
-/// Newest events whose finished bytes are held: as many as a watcher takes at once, so that all who are not behind share
-/// them. Held any longer they would double what the ring holds.
+/// Newest events whose finished bytes are held, and whose states are whole: as many as a watcher takes at once, so that all
+/// who are not behind share them. Held any longer they would be most of what the ring holds.
 pub const FINISHED_EVENTS: usize = 500;
 
 /// What finished bytes depend on beside the event.
@@ -78,6 +79,14 @@ impl Event {
         bytes
     }
 
+    /// Few will ask for it from now on.
+    fn settle(&self) {
+        *self.finished_bytes() = None;
+        if let (Some(item), Some(previous)) = (&self.item, &self.previous) {
+            previous.shorten(item);
+        }
+    }
+
     fn finished_bytes(&self) -> MutexGuard<'_, Option<Vec<(Shape, Bytes)>>> {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,7 +125,7 @@ impl Ring {
         self.events.push_back((now, event));
         let late = self.events.len().checked_sub(FINISHED_EVENTS + 1);
         if let Some((_, event)) = late.and_then(|late| self.events.get(late)) {
-            *event.finished_bytes() = None;
+            event.settle();
         }
         while let Some((at, event)) = self.events.front() {
             if self.events.len() <= RING_EVENTS && now.duration_since(*at) <= RING_AGE {

@@ -25,7 +25,7 @@ pub struct Long;
 
 /// A list of objects from the cache.
 pub fn list(kind: KindRef, page: &Page, items: Vec<Arc<Item>>, form: Form) -> Reply {
-    if items.iter().map(|item| item.value.len()).sum::<usize>() <= LONG {
+    if items.iter().map(|item| item.length).sum::<usize>() <= LONG {
         return json_bytes(200, super::list(&kind, page, items.iter().map(Arc::as_ref), form));
     }
     let head = list_head(&kind, page, form).into();
