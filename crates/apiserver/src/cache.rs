@@ -10,6 +10,7 @@
 pub mod collection;
 mod difference;
 pub mod item;
+mod kin;
 pub mod ring;
 
 use crate::custom::catalog::Catalog;

@@ -4,8 +4,14 @@
 //! short queue of its own, so that an event wakes only those it concerns. A watcher that falls behind is told so
 //! and closed; nobody waits for it (3.3.8).
 
+mod subscription;
+
+use subscription::Place;
+pub use subscription::{Subscription, Taken};
+
 use super::item::{Aim, Filter, Item};
-use super::ring::{Event, Ring};
+use super::kin::Kindred;
+use super::ring::{Event, FINISHED_EVENTS, Ring};
 use crate::resources::KindRef;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -17,8 +23,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Most events that a narrow watcher may leave unread before it is closed.
 const NARROW_QUEUE: usize = 10_000;
-/// Most events handed to a watcher at once: the lock is held for less than a millisecond.
-const TAKE: usize = 500;
 
 /// The objects of one kind.
 pub struct Collection {
@@ -35,6 +39,7 @@ struct State {
     items: BTreeMap<Arc<str>, Arc<Item>>,
     /// Keys of the pods of each node.
     by_node: BTreeMap<String, BTreeSet<Arc<str>>>,
+    kindred: Kindred,
     ring: Ring,
     /// Everything up to here is in `items`.
     revision: Revision,
@@ -78,6 +83,7 @@ impl Collection {
     pub fn new(kind: KindRef, items: Vec<Item>, revision: Revision) -> Self {
         let mut state = State {
             by_node: BTreeMap::new(),
+            kindred: Kindred::default(),
             items: BTreeMap::new(),
             ring: Ring::new(revision),
             revision,
@@ -108,7 +114,7 @@ impl Collection {
         // A collection that was made later has seen the first ones already.
         let (seen, mut told) = (state.revision, false);
         for (key, revision, item) in changes.into_iter().filter(|(_, revision, _)| *revision > seen) {
-            let item = item.map(|item| Arc::new(item.after(state.items.get(&key).map(Arc::as_ref))));
+            let item = item.map(|item| Arc::new(state.related(&key, item)));
             let previous = match &item {
                 Some(item) => state.items.insert(key, item.clone()),
                 None => state.items.remove(&key),
@@ -119,7 +125,9 @@ impl Collection {
             state.place(previous.as_deref(), item.as_deref());
             let event = Arc::new(Event::new(revision, item, previous));
             state.tell_narrow(&event);
-            state.ring.push(event, now);
+            if let Some(item) = state.ring.push(event, now).and_then(|late| late.item.clone()) {
+                state.kindred.shorten(&item);
+            }
             // Once for all changes of a batch: whoever wakes waits for the lock, and takes them together.
             if !std::mem::replace(&mut told, true) {
                 state.broad.values().for_each(|notify| notify.notify_one());
@@ -245,10 +253,23 @@ impl Collection {
 
 impl State {
     fn fill(&mut self, items: Vec<Item>) {
-        self.items = items.into_iter().map(|item| (item.key.clone(), Arc::new(item))).collect();
+        let kindred = &mut self.kindred;
+        let items = items.into_iter().map(|item| Arc::new(kindred.welcome(item)));
+        self.items = items.map(|item| (item.key.clone(), item)).collect();
+        if self.items.len() > FINISHED_EVENTS {
+            self.items.values().for_each(|item| self.kindred.shorten(item));
+        }
         self.by_node.clear();
         let items: Vec<_> = self.items.values().cloned().collect();
         items.iter().for_each(|item| self.place(None, Some(item.as_ref())));
+    }
+
+    /// With what it has in common with the state before, or with others.
+    fn related(&mut self, key: &Arc<str>, item: Item) -> Item {
+        match self.items.get(key) {
+            Some(before) => item.after(before),
+            None => self.kindred.welcome(item),
+        }
     }
 
     /// Keeps the index of nodes when an item comes, changes or goes.
@@ -308,80 +329,6 @@ impl Narrow {
             queue.events.push_back(event);
         }
         self.notify.notify_one();
-    }
-}
-
-/// One watcher's place. Dropping it ends the watch.
-pub struct Subscription {
-    collection: Arc<Collection>,
-    /// What it asked for.
-    pub filter: Filter,
-    id: u64,
-    place: Place,
-}
-
-enum Place {
-    Broad { cursor: u64, notify: Arc<Notify> },
-    Narrow { aim: Aim, narrow: Arc<Narrow> },
-}
-
-/// What [`Subscription::take`] found.
-pub enum Taken {
-    /// Events to look at, in order.
-    Events(Vec<Arc<Event>>),
-    /// Nothing is left: everything up to this revision has been taken.
-    UpTo(Revision),
-    /// Some events are lost, because the watcher was too slow.
-    Lost,
-}
-
-impl Subscription {
-    /// The next events, without waiting.
-    pub fn take(&mut self) -> Taken {
-        let state = self.collection.read();
-        let events: Vec<Arc<Event>> = match &mut self.place {
-            Place::Broad { cursor, .. } => {
-                let Some(events) = state.ring.from(*cursor) else { return Taken::Lost };
-                let events: Vec<_> = events.take(TAKE).cloned().collect();
-                *cursor += events.len() as u64;
-                events
-            }
-            Place::Narrow { narrow, .. } => {
-                let mut queue = narrow.queue();
-                if queue.overflown {
-                    return Taken::Lost;
-                }
-                let count = queue.events.len().min(TAKE);
-                queue.events.drain(..count).collect()
-            }
-        };
-        if events.is_empty() { Taken::UpTo(state.revision) } else { Taken::Events(events) }
-    }
-
-    /// Waits until there may be something to take.
-    pub async fn changed(&self) {
-        match &self.place {
-            Place::Broad { notify, .. } => notify.notified().await,
-            Place::Narrow { narrow, .. } => narrow.notify.notified().await,
-        }
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        let mut state = self.collection.write();
-        match &self.place {
-            Place::Broad { .. } => drop(state.broad.remove(&self.id)),
-            Place::Narrow { aim, .. } => {
-                let empty = state.narrow.get_mut(aim).is_some_and(|watchers| {
-                    watchers.remove(&self.id);
-                    watchers.is_empty()
-                });
-                if empty {
-                    state.narrow.remove(aim);
-                }
-            }
-        }
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! - The facts are read once when the object enters. Nothing decodes the bytes to filter or to send them.
 //! - Facts that stay the same are shared with the states before: an object has ten states in its life.
-//! - A state that is over and that few will ask for is kept as its [`difference`] from the one after ([`Item::shorten`]).
+//! - A state that few will ask for is kept as its difference from an object that is like it ([`Item::shorten`]).
 
-use super::difference;
+use super::difference::Pattern;
 use crate::encode;
 use crate::graph::{self, Link};
 use crate::resources::Kind;
@@ -15,10 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Revision;
 
-/// Of so many states of an object in a row, one stays whole: for the oldest of them, as many differences are undone at most.
-const WHOLE_EVERY: u8 = 8;
-/// Shorter bytes stay whole: what stands around them is as much.
-const SHORT: usize = 512;
+/// `metadata.labels`.
+pub type Labels = BTreeMap<String, String>;
 
 /// A state of an object in the cache.
 #[derive(Debug)]
@@ -30,8 +28,6 @@ pub struct Item {
     /// How many bytes [`Item::value`] has.
     pub length: usize,
     value: Mutex<Held>,
-    /// Which of [`WHOLE_EVERY`] states this is; the first stays whole.
-    turn: u8,
     /// Empty for cluster-scoped kinds.
     pub namespace: Arc<str>,
     /// `metadata.name`.
@@ -39,7 +35,7 @@ pub struct Item {
     /// `metadata.uid`.
     pub uid: Arc<str>,
     /// `metadata.labels`.
-    pub labels: Arc<BTreeMap<String, String>>,
+    pub labels: Arc<Labels>,
     /// Whether `metadata.deletionTimestamp` is set.
     pub terminating: bool,
     /// Values of the kind's selectable fields, in the order of `Rules::selectable_fields`.
@@ -54,7 +50,7 @@ pub struct Item {
 #[derive(Debug)]
 enum Held {
     Whole(Bytes),
-    Difference { from: Arc<Item>, difference: Box<[u8]> },
+    Difference { from: Arc<Pattern>, difference: Box<[u8]> },
 }
 
 impl Item {
@@ -96,13 +92,11 @@ impl Item {
             revision,
             length: value.len(),
             value: Mutex::new(Held::Whole(value)),
-            turn: 1,
         })
     }
 
     /// The same object, after another state of it.
-    pub fn after(mut self, before: Option<&Self>) -> Self {
-        let Some(before) = before else { return self };
+    pub fn after(mut self, before: &Self) -> Self {
         share(&mut self.key, &before.key);
         share(&mut self.namespace, &before.namespace);
         share(&mut self.name, &before.name);
@@ -110,7 +104,6 @@ impl Item {
         share(&mut self.labels, &before.labels);
         share(&mut self.fields, &before.fields);
         share(&mut self.links, &before.links);
-        self.turn = (before.turn + 1) % WHOLE_EVERY;
         self
     }
 
@@ -120,21 +113,20 @@ impl Item {
             Held::Whole(bytes) => bytes.clone(),
             // Was seen to be right when it was made.
             Held::Difference { from, difference } => {
-                difference::applied(&from.value(), difference).unwrap_or_default().into()
+                from.applied(difference, self.length).unwrap_or_default().into()
             }
         }
     }
 
-    /// Keeps of this state only how it differs from the one after it, where that is much shorter.
-    pub fn shorten(&self, after: &Arc<Self>) {
-        if self.turn == 0 || self.length < SHORT {
-            return;
+    /// Keeps only how it differs from the pattern. False if that is not much shorter.
+    pub fn shorten(&self, pattern: &Arc<Pattern>) -> bool {
+        let value = self.value();
+        let Some(difference) = pattern.difference(&value) else { return false };
+        if pattern.applied(&difference, self.length).as_deref() != Some(&*value) {
+            return false;
         }
-        let (own, base) = (self.value(), after.value());
-        let Some(difference) = difference::between(&base, &own) else { return };
-        if difference::applied(&base, &difference).as_deref() == Some(&*own) {
-            *self.held() = Held::Difference { from: after.clone(), difference };
-        }
+        *self.held() = Held::Difference { from: pattern.clone(), difference };
+        true
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -159,7 +151,7 @@ impl Item {
 }
 
 /// What is equal is held once.
-fn share<T: PartialEq + ?Sized>(own: &mut Arc<T>, before: &Arc<T>) {
+pub fn share<T: PartialEq + ?Sized>(own: &mut Arc<T>, before: &Arc<T>) {
     if own == before {
         own.clone_from(before);
     }
@@ -213,22 +205,22 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ring::{Event, FINISHED_EVENTS, Ring};
+    use super::super::collection::Collection;
+    use super::super::ring::FINISHED_EVENTS;
     use super::*;
     use crate::resources::find;
     use serde_json::json;
-    use tokio::time::Instant;
 
-    /// A state of a pod that is as long as real ones are.
-    fn state(revision: Revision) -> Item {
+    /// A pod that is as long as real ones are.
+    fn pod(number: Revision) -> Item {
         let kind = find("", "v1", "pods").unwrap();
-        let labels = json!({"app": "hello"});
+        let (name, labels) = (format!("p-{number:05}"), json!({"app": "hello"}));
         let words: Vec<String> = (0..200).map(|word| format!("word-{word}")).collect();
-        let object = json!({"metadata": {"name": "p", "namespace": "a", "uid": "u", "labels": labels},
-            "spec": {"nodeName": "n1", "containers": [{"name": "c", "args": words}]},
-            "status": {"phase": "Running", "message": format!("seen {revision} times")}});
-        let value = encode::stored(kind, &object);
-        Item::read(kind, encode::key(kind, "a", "p").into(), revision, value, None).unwrap()
+        let object = json!({"metadata": {"name": name, "namespace": "a", "uid": format!("u{number}"), "labels": labels},
+            "spec": {"nodeName": format!("n{number}"), "containers": [{"name": "c", "args": words}]},
+            "status": {"phase": "Running", "message": format!("seen {number} times")}});
+        let (key, value) = (encode::key(kind, "a", &name), encode::stored(kind, &object));
+        Item::read(kind, key.into(), number, value, None).unwrap()
     }
 
     fn is_short(item: &Item) -> bool {
@@ -236,24 +228,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_for_long_is_short_and_comes_back_as_it_was() {
-        let mut ring = Ring::new(0);
-        let mut states: Vec<Arc<Item>> = Vec::new();
-        for revision in 1..=FINISHED_EVENTS as Revision + 100 {
-            let item = Arc::new(state(revision).after(states.last().map(Arc::as_ref)));
-            let event = Event::new(revision, Some(item.clone()), states.last().cloned());
-            ring.push(Arc::new(event), Instant::now());
-            states.push(item);
+    fn what_few_ask_for_is_short_and_comes_back_as_it_was() {
+        let pods = Collection::new(find("", "v1", "pods").unwrap().into(), Vec::new(), 0);
+        let last = FINISHED_EVENTS as Revision + 100;
+        let written = |number| (pod(number).key, number, Some(pod(number)));
+        pods.apply((1..=last).map(written).collect(), last);
+        let items = pods.select(&Filter::default()).items;
+        for item in &items {
+            assert_eq!(item.value(), pod(item.revision).value(), "{}", item.revision);
+            assert!(Arc::ptr_eq(&item.labels, &items[0].labels));
         }
-        let (old, new) = states.split_at(99);
-        for item in &states {
-            assert_eq!(item.value(), state(item.revision).value(), "{}", item.revision);
-        }
-        assert!(new.iter().all(|item| !is_short(item)), "who is not far behind finds them whole");
-        let whole = old.iter().filter(|item| !is_short(item)).count();
-        assert_eq!(whole, 99 / usize::from(WHOLE_EVERY), "one of so many");
-        for pair in states.windows(2) {
-            assert!(Arc::ptr_eq(&pair[0].labels, &pair[1].labels) && Arc::ptr_eq(&pair[0].uid, &pair[1].uid));
-        }
+        let short = items.iter().filter(|item| is_short(item)).map(|item| item.revision);
+        assert!(short.clone().all(|number| number <= 100), "who is not far behind finds them whole");
+        // One is seen, one is the pattern; there are three lengths of numbers, and two states by length at most.
+        assert!(short.count() >= 94);
+        let again =
+            Collection::new(find("", "v1", "pods").unwrap().into(), (1..=last).map(pod).collect(), last);
+        let items = again.select(&Filter::default()).items;
+        assert!(items.iter().filter(|item| is_short(item)).count() >= items.len() - 4);
+        assert!(items.iter().all(|item| item.value() == pod(item.revision).value()));
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! - Events stand in the order of their revisions.
 //! - [`Ring::oldest`] is a promise: every event with a higher revision is here.
-//! - An event's bytes are made once per form and type, for all watchers that are not far behind, and then let go. So is
-//!   what the object was before, but for how it differs from what it became.
+//! - An event's bytes are made once per form and type, for all watchers that are not far behind, and then let go.
 //!
 //! Kubernetes: `storage/cacher/watch_cache.go`.
 
@@ -79,14 +78,6 @@ impl Event {
         bytes
     }
 
-    /// Few will ask for it from now on.
-    fn settle(&self) {
-        *self.finished_bytes() = None;
-        if let (Some(item), Some(previous)) = (&self.item, &self.previous) {
-            previous.shorten(item);
-        }
-    }
-
     fn finished_bytes(&self) -> MutexGuard<'_, Option<Vec<(Shape, Bytes)>>> {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,12 +111,13 @@ impl Ring {
         Self { events: VecDeque::new(), first: 0, oldest }
     }
 
-    /// Takes an event, and lets go of what is too old or too much.
-    pub fn push(&mut self, event: Arc<Event>, now: Instant) {
+    /// Takes an event, and lets go of what is too old or too much. Answers the event that few will ask for from now on.
+    pub fn push(&mut self, event: Arc<Event>, now: Instant) -> Option<Arc<Event>> {
         self.events.push_back((now, event));
         let late = self.events.len().checked_sub(FINISHED_EVENTS + 1);
-        if let Some((_, event)) = late.and_then(|late| self.events.get(late)) {
-            event.settle();
+        let late = late.and_then(|late| self.events.get(late)).map(|(_, event)| event.clone());
+        if let Some(event) = &late {
+            *event.finished_bytes() = None;
         }
         while let Some((at, event)) = self.events.front() {
             if self.events.len() <= RING_EVENTS && now.duration_since(*at) <= RING_AGE {
@@ -135,6 +127,7 @@ impl Ring {
             self.first += 1;
             self.events.pop_front();
         }
+        late
     }
 
     /// Lets go of everything: what happened up to `revision` is unknown. Whoever held a place has lost it.
@@ -205,7 +198,9 @@ mod tests {
             first.finished(shape(change), make);
         }
         assert_eq!(made.get(), 2);
-        (0..FINISHED_EVENTS as Revision).for_each(|n| ring.push(event(n + 2), now));
+        for number in 0..FINISHED_EVENTS as Revision {
+            ring.push(event(number + 2), now);
+        }
         first.finished(shape(Change::Added), make);
         first.finished(shape(Change::Added), make);
         assert_eq!(made.get(), 4, "who comes late makes them again");
