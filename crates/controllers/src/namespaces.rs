@@ -122,20 +122,28 @@ async fn delete_all(shared: &Shared, namespace: &str, kind: &Served) -> kube::Re
     if kind.can(&["deletecollection"]) {
         api.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
     } else {
-        for object in &before {
-            let name = object.metadata.name.as_deref().unwrap_or_default();
+        for Found { name, .. } in &before {
             tolerate(api.delete(name, &DeleteParams::background()).await, Status::is_not_found)?;
         }
     }
     let left = list(&api).await?;
-    Ok(left.into_iter().map(|object| object.metadata.finalizers.unwrap_or_default()).collect())
+    Ok(left.into_iter().map(|object| object.finalizers).collect())
 }
 
-async fn list(api: &Api<PartialObjectMeta>) -> kube::Result<Vec<PartialObjectMeta>> {
+/// What is kept of an object in a list: there may be a hundred thousand.
+struct Found {
+    name: String,
+    finalizers: Vec<String>,
+}
+
+async fn list(api: &Api<PartialObjectMeta>) -> kube::Result<Vec<Found>> {
     let (mut all, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
     loop {
         let page = api.list(&params).await?;
-        all.extend(page.items);
+        all.extend(page.items.into_iter().map(|object| Found {
+            name: object.metadata.name.unwrap_or_default(),
+            finalizers: object.metadata.finalizers.unwrap_or_default(),
+        }));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params.continue_token = Some(token),
             None => return Ok(all),
