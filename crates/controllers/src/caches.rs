@@ -8,11 +8,13 @@
 
 mod feed;
 pub mod mirror;
+mod pod;
 mod rhythm;
 mod trim;
 pub mod whole;
 
 pub use mirror::{Change, Mirror};
+pub use pod::Pod;
 pub use rhythm::unhurried;
 pub use whole::Whole;
 
@@ -26,7 +28,7 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, Pod, ResourceQuota, Secret, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -37,9 +39,10 @@ use kube::{Api, Client};
 use objects::bootstrap_token;
 use objects::key::ObjectKey;
 use objects::owner::controller_of;
+use pod::Siblings;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The ConfigMap in every namespace with the cluster's certificate authority.
 pub const ROOT_CA_MAP: &str = "kube-root-ca.crt";
@@ -111,7 +114,7 @@ pub enum Watched {
 pub struct Caches {
     /// Nodes, trimmed.
     pub nodes: Arc<Mirror<Node>>,
-    /// Pods, trimmed; see [`BY_NODE`], [`BY_OWNER`].
+    /// Pods, trimmed, and sharing what they have in common; see [`BY_NODE`], [`BY_OWNER`].
     pub pods: Arc<Mirror<Pod>>,
     /// DaemonSets, also as JSON.
     pub daemonsets: Arc<Mirror<Whole<DaemonSet>>>,
@@ -206,7 +209,14 @@ impl Caches {
         let (client, all) = (client.clone(), watcher::Config::default());
         match kind {
             Watched::Nodes => feed(Api::all(client), all, trim::node, self.nodes.clone()).boxed(),
-            Watched::Pods => within(scope, client, all, trim::pod, self.pods.clone()),
+            Watched::Pods => {
+                let siblings = Arc::new(Mutex::new(Siblings::default()));
+                let join = move |shown| {
+                    let mut siblings = siblings.lock().unwrap_or_else(PoisonError::into_inner);
+                    siblings.join(trim::pod(shown))
+                };
+                within(scope, client, all, join, self.pods.clone())
+            }
             Watched::DaemonSets => {
                 let labelled = watcher::Config { label_selector: scope.labels.clone(), ..all };
                 within(scope, client, labelled, trim::whole, self.daemonsets.clone())
@@ -257,7 +267,7 @@ fn within<W, K>(
     scope: &Scope,
     client: Client,
     config: watcher::Config,
-    trim: fn(W) -> K,
+    trim: impl Fn(W) -> K + Clone + Send + 'static,
     mirror: Arc<Mirror<K>>,
 ) -> BoxFuture<'static, Infallible>
 where
@@ -276,7 +286,7 @@ where
     mirror.expect_lists(scope.namespaces.len());
     let feeds = scope.namespaces.iter().map(|namespace| {
         let (api, of) = (Api::namespaced(client.clone(), namespace), Some(namespace.clone()));
-        feed_of(of, api, config.clone(), trim, mirror.clone()).boxed()
+        feed_of(of, api, config.clone(), trim.clone(), mirror.clone()).boxed()
     });
     futures::future::select_all(feeds).map(|(never, _, _)| never).boxed()
 }

@@ -240,7 +240,9 @@ impl Loop {
             raw: &subject.json,
             touched: &touched,
             node: &|name| caches.nodes.get(&ObjectKey::new("", name)),
-            pod: &|name| caches.pods.get(&ObjectKey::new(&key.namespace, name)),
+            pod: &|name| {
+                caches.pods.get(&ObjectKey::new(&key.namespace, name)).map(|pod| pod.itself().clone())
+            },
             backoff: &backoff,
             unseen: &unseen,
         };
@@ -274,7 +276,7 @@ impl Loop {
             daemon_set: &subject.object,
             raw: &subject.json,
             nodes: nodes.iter().map(Arc::as_ref).collect(),
-            pods: own.iter().chain(&orphans).map(Arc::as_ref).collect(),
+            pods: own.iter().chain(&orphans).map(|pod| pod.itself().as_ref()).collect(),
             revisions: revisions.iter().map(Arc::as_ref).collect(),
             backoff,
             unseen,

@@ -5,12 +5,11 @@
 
 mod count;
 
-use crate::caches::{Change, Watched};
+use crate::caches::{Change, Pod, Watched};
 use crate::events::{self, Recorder};
 use crate::reconcile::{Next, Queue, work};
 use crate::{Shared, tolerate};
 use count::count;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Api;

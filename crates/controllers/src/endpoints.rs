@@ -18,10 +18,10 @@ mod written;
 pub(crate) use mirror::{READS as MIRROR_READS, run as run_mirror};
 
 use crate::act::is_namespace_terminating;
-use crate::caches::{BY_NODE, BY_SERVICE, Change, Watched, service_key};
+use crate::caches::{BY_NODE, BY_SERVICE, Change, Pod, Watched, service_key};
 use crate::reconcile::{Next, Queue, work};
 use crate::{Shared, tolerate};
-use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;

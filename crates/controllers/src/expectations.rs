@@ -6,10 +6,9 @@
 //! been asked ([`Expectations::doubts`]). Kubernetes: `ControllerExpectations` (MG-26…MG-28); see [`daemonset::unseen`]
 //! for where we differ.
 
-use crate::caches::{Change, Mirror};
+use crate::caches::{Change, Mirror, Pod};
 use daemonset::unseen::Unseen;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use objects::key::ObjectKey;
 use objects::owner::controller_of;
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@ mod marks;
 mod pace;
 mod taints;
 
-use crate::caches::{BY_NODE, Change, Watched};
+use crate::caches::{BY_NODE, Change, Pod, Watched};
 use crate::events::{self, Recorder};
 use crate::reconcile::{Next, Queue, work};
 use crate::{Shared, act, tolerate};
@@ -24,7 +24,7 @@ use eviction::Fate;
 use futures::FutureExt as _;
 use health::{Grace, Pulse, Readiness};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::core::{PartialObjectMeta, Status};

@@ -8,12 +8,12 @@
 //!
 //! Kubernetes: `podgc/gc_controller.go`.
 
-use crate::caches::Watched;
+use crate::caches::{Pod, Watched};
 use crate::reconcile::{Next, Queue, work};
 use crate::{Shared, act, tolerate};
 use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::core::{PartialObjectMeta, Status};

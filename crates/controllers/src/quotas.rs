@@ -8,13 +8,13 @@
 //! Kubernetes: `pkg/controller/resourcequota`.
 //! Differs: upstream counts everything again only every five minutes, and else hears of endings only.
 
-use crate::caches::{Change, Mirror, Watched, metadata_feed};
+use crate::caches::{Change, Mirror, Pod, Watched, metadata_feed};
 use crate::reconcile::{Next, Queue, work};
 use crate::served::{self, Served};
 use crate::{Shared, tolerate};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use k8s_openapi::api::core::v1::{Pod, ResourceQuota, Service};
+use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{PartialObjectMeta, Status};
@@ -114,7 +114,7 @@ impl Loop {
     }
 
     fn pod_changed(&self, change: &Change<'_, Pod>) {
-        let taken = |pod: Option<&Arc<Pod>>| pod.map(|pod| quota::of_pod(pod, self.shared.now()));
+        let taken = |pod: Option<&Arc<Pod>>| pod.map(|pod| quota::of_pod(&pod.whole(), self.shared.now()));
         let namespace = change.key().namespace;
         let quotas = self.shared.caches.quotas.in_namespace(&namespace);
         if !quotas.is_empty() && taken(change.old) != taken(change.new) {
@@ -145,6 +145,7 @@ impl Loop {
             return;
         };
         for pod in self.shared.caches.pods.in_namespace(namespace) {
+            let pod = pod.whole();
             if quota::takes(spec, &pod) {
                 quota::add(used, &quota::of_pod(&pod, self.shared.now()));
             }

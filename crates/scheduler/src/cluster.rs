@@ -18,6 +18,7 @@ pub use node::NodeState;
 pub use placed::{DISRUPTION_TARGET, Ending, PREEMPTION_BY_SCHEDULER, Placed, Shape, Standing};
 pub use pods::Pods;
 
+use crate::demand::Demand;
 use crate::terms::{Labels, NO_LABELS};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -98,12 +99,17 @@ impl Cluster {
 
     /// Takes a pod in, or its newer version, wherever it stands now. A pod that waits takes nothing.
     pub fn add_pod(&mut self, pod: &Pod) {
+        self.add_pod_taking(pod, || Demand::of(pod));
+    }
+
+    /// The same, for who knows what it takes.
+    pub fn add_pod_taking(&mut self, pod: &Pod, demand: impl FnOnce() -> Demand) {
         let Some(key) = key_of(pod) else { return };
         match objects::pod::node_name(pod) {
             // What has ended holds nothing (Kubernetes: eventhandlers.go).
             _ if objects::pod::is_terminal(pod) => self.remove_pod(&key),
             Some(node) => {
-                let placed = Placed::new(pod, node, Standing::Confirmed, &mut self.shapes);
+                let placed = Placed::new(pod, demand(), node, Standing::Confirmed, &mut self.shapes);
                 self.place(placed);
             }
             // The watch may lag behind our own decision: only another pod of the same name ends it.
@@ -121,7 +127,7 @@ impl Cluster {
     /// Counts a pod on the node that was decided for it.
     pub fn assume(&mut self, pod: &Pod, node: &str) {
         if key_of(pod).is_some() {
-            let placed = Placed::new(pod, node, Standing::Assumed, &mut self.shapes);
+            let placed = Placed::new(pod, Demand::of(pod), node, Standing::Assumed, &mut self.shapes);
             self.place(placed);
         }
     }
@@ -136,7 +142,7 @@ impl Cluster {
     /// Promises a waiting pod the room that is about to be made on a node. One that has a node waits for nothing.
     pub fn nominate(&mut self, pod: &Pod, node: &str) {
         if key_of(pod).is_some_and(|key| !self.pods.contains(&key)) {
-            let placed = Placed::new(pod, node, Standing::Assumed, &mut self.shapes);
+            let placed = Placed::new(pod, Demand::of(pod), node, Standing::Assumed, &mut self.shapes);
             self.promise(placed);
         }
     }
@@ -250,7 +256,7 @@ impl Cluster {
             .is_some_and(|before| before.standing == Standing::Assumed && before.uid == uid_of(pod));
         match named {
             Some(node) => {
-                let placed = Placed::new(pod, node, Standing::Confirmed, &mut self.shapes);
+                let placed = Placed::new(pod, Demand::of(pod), node, Standing::Confirmed, &mut self.shapes);
                 self.promise(placed);
             }
             // The watch may lag behind our own decision.

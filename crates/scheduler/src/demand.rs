@@ -3,7 +3,7 @@
 //! Kubernetes: framework/types.go `calculateResource`, util/pod_resources.go.
 
 use crate::amounts::Amounts;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use objects::pod::HostPort;
 use objects::quantity::Amount;
 use std::collections::BTreeMap;
@@ -28,7 +28,11 @@ pub struct Demand {
 impl Demand {
     /// What this pod takes.
     pub fn of(pod: &Pod) -> Self {
-        let Some(spec) = &pod.spec else { return Self::default() };
+        pod.spec.as_ref().map(Self::of_spec).unwrap_or_default()
+    }
+
+    /// What a pod with such containers, overhead and priority takes.
+    pub fn of_spec(spec: &PodSpec) -> Self {
         let unsaid: BTreeMap<String, Amount> = UNSAID
             .iter()
             .filter_map(|(name, amount)| Some((name.to_string(), Amount::parse(amount).ok()?)))

@@ -27,7 +27,7 @@ const BROKEN_OFF: u32 = 2;
 pub(super) async fn feed<W, K>(
     api: Api<W>,
     selection: watcher::Config,
-    trim: fn(W) -> K,
+    trim: impl Fn(W) -> K + Send,
     mirror: Arc<Mirror<K>>,
 ) -> Infallible
 where
@@ -42,7 +42,7 @@ pub(super) async fn feed_of<W, K>(
     namespace: Option<String>,
     api: Api<W>,
     selection: watcher::Config,
-    trim: fn(W) -> K,
+    trim: impl Fn(W) -> K + Send,
     mirror: Arc<Mirror<K>>,
 ) -> Infallible
 where
@@ -70,7 +70,7 @@ where
                         Event::InitDone => begun = 0,
                         _ => {}
                     }
-                    take(event, trim, &mut incoming, &mirror.0, namespace.as_deref());
+                    take(event, &trim, &mut incoming, &mirror.0, namespace.as_deref());
                 }
                 Err(error) if config.initial_list_strategy == STREAMING && is_refused(&error) => {
                     tracing::info!(%what, %error, "no streaming lists here");
@@ -97,7 +97,7 @@ const STREAMING: watcher::InitialListStrategy = watcher::InitialListStrategy::St
 
 fn take<W, K>(
     event: Event<W>,
-    trim: fn(W) -> K,
+    trim: impl Fn(W) -> K,
     incoming: &mut Vec<K>,
     mirror: &Mirror<K>,
     namespace: Option<&str>,

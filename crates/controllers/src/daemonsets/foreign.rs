@@ -5,13 +5,12 @@
 //! another name has made, are told as an event, a metric and a line in the log; once an hour for each DaemonSet and name.
 
 use crate::Shared;
-use crate::caches::{Change, Whole};
+use crate::caches::{Change, Pod, Whole};
 use crate::events;
 use crate::metrics::table;
 use daemonset::takeover;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use objects::key::ObjectKey;
 use objects::owner::controller_of;

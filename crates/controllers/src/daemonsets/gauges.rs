@@ -3,14 +3,14 @@
 //! The numbers are those of the status. Why daemons are not available is read off their pods, each of which has one cause.
 
 use super::Loop;
-use crate::caches::{BY_OWNER, Whole};
+use crate::caches::{BY_OWNER, Pod, Whole};
 use crate::metrics::Samples;
 use crate::metrics::table::{
     AVAILABLE, DEPTH, DESIRED, LONGEST, PROGRESS, READY, UNAVAILABLE, UNFINISHED, UNLISTED, UPDATED,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use objects::key::ObjectKey;
 use objects::pod::{self, Availability};
 use std::collections::BTreeMap;

@@ -8,8 +8,8 @@
 //! Kubernetes: `pkg/controller/disruption/disruption.go`. Differs: the pods of a DaemonSet are as many as nodes want one;
 //! upstream finds no scale for DaemonSets, so that their percentages and `maxUnavailable` allow nothing there.
 
+use crate::caches::Pod;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;

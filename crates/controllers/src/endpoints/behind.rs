@@ -6,7 +6,8 @@
 //!
 //! Kubernetes: `component-helpers`' and `endpointslice`'s `utils.go`, `endpoints_controller.go`.
 
-use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, Service, ServicePort};
+use crate::caches::Pod;
+use k8s_openapi::api::core::v1::{Container, ObjectReference, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use objects::pod::is_side_car;
 use std::collections::BTreeMap;
@@ -122,7 +123,7 @@ fn cluster_ip(service: &Service) -> &str {
 }
 
 fn named_port(pod: &Pod, name: &str, wanted: &str) -> Option<i32> {
-    let spec = pod.spec.as_ref()?;
+    let spec = pod.body()?;
     let side_cars = spec.init_containers.iter().flatten().filter(|container| is_side_car(container));
     let in_container = |container: &Container| {
         let ports = container.ports.as_deref().unwrap_or_default();

@@ -9,7 +9,8 @@
 
 use super::behind::{self, Family};
 use super::fill::{self, Head, MANAGED_BY, Plan, SERVICE, Wanted};
-use k8s_openapi::api::core::v1::{Pod, Service};
+use crate::caches::Pod;
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use objects::owner::controller_reference;
 use std::collections::BTreeMap;
@@ -184,8 +185,9 @@ mod tests {
         ];
         for (pod, number) in pods.iter_mut().zip([8080, 8081, 8080]) {
             let container = json!({"name": "c", "ports": [{"name": "web", "containerPort": number}]});
-            let spec = Arc::get_mut(pod).unwrap().spec.as_mut().unwrap();
-            spec.containers = vec![serde_json::from_value(container).unwrap()];
+            let mut whole = pod.whole();
+            whole.spec.as_mut().unwrap().containers = vec![serde_json::from_value(container).unwrap()];
+            *pod = Arc::new(whole.into());
         }
         let plan = plan(&service, &pods, &Zones::new(), &[]);
         let shown: Vec<Value> = plan

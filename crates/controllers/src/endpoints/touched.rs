@@ -6,8 +6,8 @@
 //! Kubernetes: `endpointslice/util/controller_utils.go` (`GetServicesToUpdateOnPodChange`).
 
 use super::behind;
-use crate::caches::{BY_SELECTOR, Change, Mirror, selector_key};
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use crate::caches::{BY_SELECTOR, Change, Mirror, Pod, selector_key};
+use k8s_openapi::api::core::v1::{Node, Service};
 use objects::key::ObjectKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -4,8 +4,9 @@
 //! how long a cluster takes to tell everybody reads it from an annotation.
 //! Kubernetes: `endpointslice/trigger_time_tracker.go`.
 
+use crate::caches::Pod;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

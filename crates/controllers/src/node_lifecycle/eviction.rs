@@ -4,8 +4,9 @@
 //! are over, counted from the taint or from the pod's arrival, whichever is later.
 //! Kubernetes: `tainteviction/taint_eviction.go`. Differs: upstream counts from the moment it first looks.
 
+use crate::caches::Pod;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Taint, Toleration};
 use objects::{pod, taints};
 
 /// What becomes of a pod.
@@ -20,7 +21,7 @@ pub(super) enum Fate {
 /// Judges one pod of a node with these NoExecute taints. `since` says from when on a taint counts that does not say so
 /// itself.
 pub(super) fn fate(pod: &Pod, no_execute: &[Taint], since: Timestamp) -> Fate {
-    let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
+    let tolerations = pod.body().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
     let ends = no_execute.iter().filter_map(|taint| end(pod, taint, tolerations, since));
     ends.min().map_or(Fate::Stays, Fate::LeavesAt)
 }

@@ -5,9 +5,9 @@
 //!
 //! Kubernetes: `pkg/scheduler/eventhandlers.go`.
 
-use crate::caches::Change;
+use crate::caches::{Change, Pod};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use objects::key::ObjectKey;
 use objects::pod;
@@ -100,11 +100,11 @@ impl State {
         let Some(key) = change.latest().and_then(|pod| key_of(pod)) else { return };
         match change.new {
             Some(new) => {
-                self.change_pod(&key, now, |cluster| cluster.add_pod(new));
+                self.change_pod(&key, now, |cluster| cluster.add_pod_taking(new, || new.demand()));
                 if !is_to_be_bound(new) {
                     self.waiting.remove(&key);
                 } else if !self.is_decided(&key, new) {
-                    self.waiting.push(new.clone(), now);
+                    self.waiting.push(new.itself().clone(), now);
                 }
             }
             None => {
@@ -233,9 +233,9 @@ mod tests {
     }
 
     fn important(name: &str) -> Arc<Pod> {
-        let mut pod = pod(name, None, "Pending").as_ref().clone();
+        let mut pod = pod(name, None, "Pending").whole();
         pod.spec.as_mut().unwrap().priority = Some(2_000_001_000);
-        Arc::new(pod)
+        Arc::new(pod.into())
     }
 
     fn eviction(decision: Decision) -> Option<Eviction> {
@@ -303,9 +303,9 @@ mod tests {
 
     #[test]
     fn pods_of_other_schedulers_are_left_alone() {
-        let mut other = pod("p", None, "Pending").as_ref().clone();
+        let mut other = pod("p", None, "Pending").whole();
         other.spec.as_mut().unwrap().scheduler_name = Some("mine".into());
-        assert!(!is_to_be_bound(&other));
+        assert!(!is_to_be_bound(&other.into()));
         assert!(!is_to_be_bound(&pod("p", Some("n1"), "Pending")));
         assert!(is_to_be_bound(&pod("p", None, "Pending")));
     }

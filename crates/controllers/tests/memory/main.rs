@@ -150,10 +150,10 @@ fn a_node_and_a_pod_at_rest_take_no_more_than_they_did() {
         assert!(pod <= pod_ceiling, "{name}: {pod} B of a pod");
     };
     let one = |which| Loops::of([which]);
-    check("pod_gc: nodes and pods, and little else", one(Loop::PodGc), 4_400, 7_300);
-    check("daemonsets", one(Loop::DaemonSets), 5_000, 7_300);
-    check("scheduling", one(Loop::Scheduling), 4_900, 7_900);
-    check("garbage", one(Loop::Garbage), 7_300, 7_600);
-    check("node_lifecycle", one(Loop::NodeLifecycle), 6_600, 7_300);
-    check("all", Loops::all(), 9_400, 8_200);
+    check("pod_gc: nodes and pods, and little else", one(Loop::PodGc), 4_400, 4_200);
+    check("daemonsets", one(Loop::DaemonSets), 5_000, 4_200);
+    check("scheduling", one(Loop::Scheduling), 4_900, 4_900);
+    check("garbage", one(Loop::Garbage), 6_900, 4_400);
+    check("node_lifecycle", one(Loop::NodeLifecycle), 7_000, 4_200);
+    check("all", Loops::all(), 9_400, 5_200);
 }

@@ -67,13 +67,19 @@ pub enum Ending {
 }
 
 impl Placed {
-    pub(super) fn new(pod: &Pod, node: &str, standing: Standing, shapes: &mut Pool<Shape>) -> Self {
+    pub(super) fn new(
+        pod: &Pod,
+        demand: Demand,
+        node: &str,
+        standing: Standing,
+        shapes: &mut Pool<Shape>,
+    ) -> Self {
         let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
         Self {
             key: ObjectKey::of(&pod.metadata),
             node: node.into(),
             uid: uid_of(pod).into(),
-            shape: shapes.share(Shape::of(pod)),
+            shape: shapes.share(Shape::of(pod, demand)),
             started: started.map(|time| time.0),
             ending: Ending::of(pod),
             standing,
@@ -82,12 +88,12 @@ impl Placed {
 }
 
 impl Shape {
-    fn of(pod: &Pod) -> Self {
+    fn of(pod: &Pod, demand: Demand) -> Self {
         Self {
             owner: objects::owner::controller_of(&pod.metadata).map(|owner| owner.uid.clone()),
             labels: pod.metadata.labels.clone().unwrap_or_default(),
             terms: Terms::of(pod),
-            demand: Demand::of(pod),
+            demand,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Caches with some DaemonSets, one change of something else, and who was woken by it.
 
 use super::*;
-use k8s_openapi::api::core::v1::Pod;
+use crate::caches::Pod;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
