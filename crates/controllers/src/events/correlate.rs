@@ -11,7 +11,8 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Entries that each of the three memories holds. Kubernetes: `maxLruCacheEntries`.
 const REMEMBERED: usize = 4096;
@@ -53,21 +54,22 @@ pub enum Post {
 /// Remembers what was told.
 #[derive(Debug, Default)]
 pub struct Correlator {
-    similar: Recent<Vec<String>, Similar>,
-    told: Recent<Vec<String>, Told>,
-    budgets: Recent<Vec<String>, Budget>,
+    similar: Recent<Similar>,
+    told: Recent<Told>,
+    budgets: Recent<Budget>,
     last_stamp: i128,
 }
 
 #[derive(Debug)]
 struct Similar {
-    messages: BTreeSet<String>,
+    /// Different ones, sorted.
+    messages: Vec<Box<str>>,
     last: Timestamp,
 }
 
 #[derive(Debug, Clone)]
 struct Told {
-    name: String,
+    name: Box<str>,
     first: Timestamp,
     count: i32,
 }
@@ -91,35 +93,35 @@ impl Correlator {
     }
 
     /// The message to show, and under which key its Event is remembered.
-    fn combined(&mut self, occurrence: &Occurrence, now: Timestamp) -> (String, Vec<String>) {
+    fn combined(&mut self, occurrence: &Occurrence, now: Timestamp) -> (String, String) {
         let reason_key = similar_key(occurrence);
-        let similar =
-            self.similar.entry(reason_key.clone(), || Similar { messages: BTreeSet::new(), last: now });
+        let similar = self.similar.entry(&reason_key, || Similar { messages: Vec::new(), last: now });
         if now.duration_since(similar.last) > SIMILAR_FOR {
             similar.messages.clear();
         }
         similar.last = now;
-        similar.messages.insert(occurrence.message.clone());
-        if similar.messages.len() < SIMILAR_MAX {
-            let mut key = reason_key;
-            key.push(occurrence.message.clone());
-            return (occurrence.message.clone(), key);
+        let message = occurrence.message.as_str();
+        if let Err(at) = similar.messages.binary_search_by(|known| known.as_ref().cmp(message)) {
+            similar.messages.insert(at, message.into());
         }
-        similar.messages.pop_first();
+        if similar.messages.len() < SIMILAR_MAX {
+            return (occurrence.message.clone(), joined(&reason_key, [message]));
+        }
+        similar.messages.remove(0);
         (format!("(combined from similar events): {}", occurrence.message), reason_key)
     }
 
-    fn count(&mut self, occurrence: &Occurrence, key: Vec<String>, now: Timestamp) -> Told {
+    fn count(&mut self, occurrence: &Occurrence, key: String, now: Timestamp) -> Told {
         // Two Events of one moment must not share a name.
         self.last_stamp = now.as_nanosecond().max(self.last_stamp + 1);
         let name = format!("{}.{:x}", occurrence.about.name.as_deref().unwrap_or_default(), self.last_stamp);
-        let told = self.told.entry(key, || Told { name, first: now, count: 0 });
+        let told = self.told.entry(&key, || Told { name: name.into(), first: now, count: 0 });
         told.count = told.count.saturating_add(1);
         told.clone()
     }
 
     fn within_budget(&mut self, occurrence: &Occurrence, now: Timestamp) -> bool {
-        let budget = self.budgets.entry(object_key(occurrence), || Budget { left: BURST, at: now });
+        let budget = self.budgets.entry(&object_key(occurrence), || Budget { left: BURST, at: now });
         let seconds = now.duration_since(budget.at).as_secs_f64().max(0.0);
         budget.left = (budget.left + seconds * REFILL_PER_SECOND).min(BURST);
         budget.at = now;
@@ -136,7 +138,7 @@ fn event(occurrence: &Occurrence, message: String, told: &Told, now: Timestamp) 
     let namespace = about.namespace.clone().filter(|namespace| !namespace.is_empty());
     Event {
         metadata: ObjectMeta {
-            name: Some(told.name.clone()),
+            name: Some(told.name.to_string()),
             namespace: Some(namespace.unwrap_or_else(|| "default".to_string())),
             ..ObjectMeta::default()
         },
@@ -154,48 +156,48 @@ fn event(occurrence: &Occurrence, message: String, told: &Told, now: Timestamp) 
     }
 }
 
-fn object_key(occurrence: &Occurrence) -> Vec<String> {
+fn object_key(occurrence: &Occurrence) -> String {
     let about = &occurrence.about;
     let parts = [&about.kind, &about.namespace, &about.name, &about.uid, &about.api_version];
-    let mut key = vec![occurrence.component.to_string()];
-    key.extend(parts.map(|part| part.clone().unwrap_or_default()));
-    key
+    joined(occurrence.component, parts.map(|part| part.as_deref().unwrap_or_default()))
 }
 
-fn similar_key(occurrence: &Occurrence) -> Vec<String> {
-    let mut key = object_key(occurrence);
-    key.extend([occurrence.severity.to_string(), occurrence.reason.clone()]);
-    key
+fn similar_key(occurrence: &Occurrence) -> String {
+    joined(&object_key(occurrence), [occurrence.severity, &occurrence.reason])
+}
+
+/// A key of several parts as one text: there are thousands. None of them holds the character between them, but a message may,
+/// which comes last.
+fn joined<const PARTS: usize>(first: &str, parts: [&str; PARTS]) -> String {
+    parts.iter().fold(first.to_string(), |key, part| key + "\0" + part)
 }
 
 /// A map that forgets what was used longest ago.
 #[derive(Debug)]
-struct Recent<K, V> {
-    values: BTreeMap<K, (u64, V)>,
-    by_use: BTreeMap<u64, K>,
+struct Recent<V> {
+    values: BTreeMap<Arc<str>, (u64, V)>,
+    by_use: BTreeMap<u64, Arc<str>>,
     uses: u64,
 }
 
-impl<K, V> Default for Recent<K, V> {
+impl<V> Default for Recent<V> {
     fn default() -> Self {
         Self { values: BTreeMap::new(), by_use: BTreeMap::new(), uses: 0 }
     }
 }
 
-impl<K: Ord + Clone, V> Recent<K, V> {
-    fn entry(&mut self, key: K, new: impl FnOnce() -> V) -> &mut V {
+impl<V> Recent<V> {
+    fn entry(&mut self, key: &str, new: impl FnOnce() -> V) -> &mut V {
         self.uses += 1;
-        match self.values.get(&key) {
-            Some((before, _)) => {
-                self.by_use.remove(before);
-            }
-            None if self.values.len() >= REMEMBERED => {
-                if let Some((_, oldest)) = self.by_use.pop_first() {
-                    self.values.remove(&oldest);
-                }
-            }
-            None => {}
+        let last_use = self.values.get(key).map(|(last_use, _)| *last_use);
+        let known = last_use.and_then(|last_use| self.by_use.remove(&last_use));
+        if known.is_none()
+            && self.values.len() >= REMEMBERED
+            && let Some((_, oldest)) = self.by_use.pop_first()
+        {
+            self.values.remove(&oldest);
         }
+        let key = known.unwrap_or_else(|| key.into());
         self.by_use.insert(self.uses, key.clone());
         let slot = self.values.entry(key).or_insert_with(|| (self.uses, new()));
         slot.0 = self.uses;
@@ -284,10 +286,10 @@ mod tests {
     fn memory_is_bounded() {
         let mut recent = Recent::default();
         for key in 0..REMEMBERED + 5 {
-            *recent.entry(key, || 0) += 1;
-            *recent.entry(0, || 0) += 1;
+            *recent.entry(&key.to_string(), || 0) += 1;
+            *recent.entry("0", || 0) += 1;
         }
         assert_eq!((recent.values.len(), recent.by_use.len()), (REMEMBERED, REMEMBERED));
-        assert!(recent.values.contains_key(&0) && !recent.values.contains_key(&1));
+        assert!(recent.values.contains_key("0") && !recent.values.contains_key("1"));
     }
 }
