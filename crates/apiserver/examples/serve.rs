@@ -25,6 +25,7 @@ async fn main() -> Result<(), Failure> {
         ca_pem: authority.pem.clone(),
         issuer: None,
         audit: None,
+        tracer: None,
         sources: Default::default(),
     };
     let server = ApiServer::open(Arc::new(store::memory::MemoryStore::new()), config).await?;

@@ -16,6 +16,7 @@ use crate::request::{Request, Route, Target, Verb};
 use crate::resources::KindRef;
 use crate::service_accounts::check::NoUser;
 use crate::service_accounts::discovery as issuer;
+use crate::traces::Span;
 use crate::verbs::{self, Call};
 use crate::{ApiServer, Inner, bearer, discovery, health, impersonation, openapi, resources, reviews, usage};
 use bytes::Bytes;
@@ -85,9 +86,10 @@ where
     let (head, body) = request.into_parts();
     let parsed = Request::parse(&head.method, head.uri.path(), head.uri.query().unwrap_or_default());
     let audited = Begun::new(&server.inner, matches!(identity, Identity::Known(_)));
+    let span = Span::of(&server.inner.config.tracer, &parsed, &head.headers);
     let mut seen = Seen::default();
     let reply = {
-        let work = answer(&server.inner, identity, &parsed, &head, body, &mut seen);
+        let work = span.around(answer(&server.inner, identity, &parsed, &head, body, &mut seen));
         match deadline(&parsed) {
             Err(error) => Err(error),
             Ok(None) => work.await,
@@ -108,6 +110,7 @@ where
     if streams(&parsed) && error.is_none() {
         reply = reply::holding(reply, (record, place));
     }
+    span.answered(reply.status().as_u16());
     tracing::debug!(
         target: "access",
         method = %head.method, path = head.uri.path(), code = reply.status().as_u16(),

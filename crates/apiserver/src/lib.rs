@@ -48,6 +48,7 @@ mod rights;
 pub mod schema;
 mod serve;
 pub mod service_accounts;
+mod traces;
 mod upkeep;
 mod usage;
 mod verbs;
@@ -57,6 +58,7 @@ pub use audit::{Event as AuditEvent, Sink as AuditSink};
 pub use authn::{TokenUser, User};
 pub use handle::UserService;
 pub use serve::{Bounds, ServeError, serve, serve_within};
+pub use traces::Tracer;
 
 use bytes::Bytes;
 use cache::{Cache, CacheError};
@@ -89,6 +91,8 @@ pub struct Config {
     pub issuer: Option<Arc<service_accounts::Issuer>>,
     /// Takes what is recorded of requests; without it nothing is.
     pub audit: Option<Arc<dyn audit::Sink>>,
+    /// Takes spans of requests that are a part of a trace.
+    pub tracer: Tracer,
     /// Its clock and its chance.
     pub sources: Sources,
 }
@@ -172,7 +176,7 @@ impl ApiServer {
         let closing = CancellationToken::new();
         let inner = Arc::new(Inner {
             cache: Cache::open(store.clone(), config.sources.now).await?,
-            store,
+            store: traces::store(store, &config.tracer),
             config,
             streams: node_proxy::stream::Streams::new(closing.clone()),
             closing,

@@ -28,6 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ca_pem: String::new(),
         issuer: None,
         audit: None,
+        tracer: None,
         sources: Default::default(),
     };
     let server = ApiServer::open(Arc::new(MemoryStore::new()), config).await?;

@@ -42,9 +42,9 @@ struct Open {
 }
 
 impl Traces {
-    /// To this one.
-    pub fn to(tracer: BoxedTracer) -> Self {
-        Self(Some(Arc::new(tracer)))
+    /// To this one, or nowhere.
+    pub fn to(tracer: Option<Arc<BoxedTracer>>) -> Self {
+        Self(tracer)
     }
 
     /// Whether anybody wants to know.

@@ -52,13 +52,13 @@ pub async fn server(
     ready: impl FnOnce(SocketAddr),
     end: impl Future<Output = ()>,
 ) -> Result<()> {
-    let (traces, sending) = traces::open(config.collector.clone(), "everynode-server", &Metrics::default())?;
-    traces::beside(sending, traced(config, traces, ready, end)).await
+    let (tracer, sending) = traces::open(config.collector.clone(), "everynode-server", &Metrics::default())?;
+    traces::beside(sending, traced(config, tracer, ready, end)).await
 }
 
 async fn traced(
     config: config::Server,
-    traces: Traces,
+    tracer: apiserver::Tracer,
     ready: impl FnOnce(SocketAddr),
     end: impl Future<Output = ()>,
 ) -> Result<()> {
@@ -71,9 +71,10 @@ async fn traced(
     let trust = Trust::open(&data_dir, client_side, &config)?;
     let store = opened.of(trust.authority(), trust.common()).await?;
     let audit = crate::audit_log::open(&config.audit_log, &data_dir)?;
-    let server_config = apiserver::Config { audit, ..trust.server_config(inner_side)? };
+    let server_config =
+        apiserver::Config { audit, tracer: tracer.clone(), ..trust.server_config(inner_side)? };
     let server = ApiServer::open(store.store(), server_config).await?;
-    let mut settings = trust.loops_config(&config, traces)?;
+    let mut settings = trust.loops_config(&config, Traces::to(tracer))?;
     settings.election = store.is_shared().then(|| election(LOOPS_LEASE));
     let client = loops_client(&server)?;
     ready(client_side);

@@ -133,6 +133,7 @@ fn config() -> Config {
         ca_pem: String::new(),
         issuer: None,
         audit: None,
+        tracer: None,
         sources: Sources {
             now: || jiff::Timestamp::from_second(BEGINNING).unwrap_or_default(),
             chance: chance::of_server,

@@ -67,6 +67,7 @@ pub(crate) async fn open(store: Arc<dyn Store>) -> Result<ApiServer> {
         ca_pem: String::new(),
         issuer: None,
         audit: None,
+        tracer: None,
         sources: Sources { now: clock::of_server, chance: chance::of_server },
     };
     ApiServer::open(store, config).await.context("the API server")

@@ -63,6 +63,7 @@ pub fn config() -> Config {
         ca_pem: "-----BEGIN CERTIFICATE-----\n".to_string(),
         issuer: None,
         audit: None,
+        tracer: None,
         sources: Default::default(),
     }
 }

@@ -56,7 +56,7 @@ fn traces(sampler: Sampler) -> (Traces, Ended) {
     let ended = Ended::default();
     let provider =
         SdkTracerProvider::builder().with_span_processor(ended.clone()).with_sampler(sampler).build();
-    (Traces::to(BoxedTracer::new(Box::new(provider.tracer("test")))), ended)
+    (Traces::to(Some(Arc::new(BoxedTracer::new(Box::new(provider.tracer("test")))))), ended)
 }
 
 /// A server that answers with these codes, and then with 200, and notes the `traceparent` of what it was asked.

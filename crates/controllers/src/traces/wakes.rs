@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn the_first_event_of_a_burst_is_kept_and_the_others_are_counted() {
         // WE-17.
-        let traces = Traces::to(BoxedTracer::new(Box::new(NoopTracer::new())));
+        let traces = Traces::to(Some(Arc::new(BoxedTracer::new(Box::new(NoopTracer::new())))));
         let check = |traces: &Traces, expected: Option<Wake>| {
             let (wakes, key) = (Wakes::new(traces, || Timestamp::UNIX_EPOCH), ObjectKey::new("ns", "d"));
             let (old, new) = (node("n1", "7"), node("n1", "8"));

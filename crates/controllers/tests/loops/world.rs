@@ -118,6 +118,7 @@ impl World {
             ca_pem: authority.certificate.clone(),
             issuer: None,
             audit: None,
+            tracer: None,
             sources: Default::default(),
         };
         let server = ApiServer::open(Arc::new(MemoryStore::new()), server_config).await.unwrap();

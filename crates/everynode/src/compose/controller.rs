@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use controllers::calls::{self, Door};
 use controllers::limits::Limits;
 use controllers::metrics::Metrics;
+use controllers::traces::Traces;
 use controllers::{Loop, Loops, leader};
 use std::convert::Infallible;
 use std::path::Path;
@@ -21,7 +22,7 @@ pub async fn controller(config: config::Controller, end: impl Future<Output = ()
     let metrics = Metrics::default();
     metrics.gather(process::gather);
     let limits = Limits::new(metrics.clone());
-    let (traces, sending) = traces::open(config.collector, "everynode-controller", &metrics)?;
+    let (tracer, sending) = traces::open(config.collector, "everynode-controller", &metrics)?;
     // A rehearsal disturbs nobody, and nobody it.
     let election = config.leading.filter(|_| !config.dry_run).map(election);
     let door = Door {
@@ -40,7 +41,7 @@ pub async fn controller(config: config::Controller, end: impl Future<Output = ()
         workers: config.workers,
         metrics: metrics.clone(),
         limits,
-        traces,
+        traces: Traces::to(tracer),
         ..Default::default()
     };
     let answers = async move {

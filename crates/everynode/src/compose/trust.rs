@@ -97,6 +97,7 @@ impl Trust {
             ca_pem: self.authority.certificate_pem().to_string(),
             issuer: Some(self.issuer.clone()),
             audit: None,
+            tracer: None,
             sources: Default::default(),
         })
     }

@@ -21,6 +21,7 @@ async fn open() -> ApiServer {
         ca_pem: String::new(),
         issuer: None,
         audit: None,
+        tracer: None,
         sources: Default::default(),
     };
     ApiServer::open(Arc::new(MemoryStore::new()), config).await.unwrap()

@@ -12,8 +12,8 @@
 
 use super::collector::Collector;
 use anyhow::{Context as _, Result};
+use apiserver::Tracer;
 use controllers::metrics::{Metrics, table};
-use controllers::traces::Traces;
 use futures::future::{Either, select};
 use opentelemetry::global::BoxedTracer;
 use opentelemetry::trace::TracerProvider as _;
@@ -55,8 +55,8 @@ pub fn open(
     collector: Option<Collector>,
     service: &'static str,
     metrics: &Metrics,
-) -> Result<(Traces, Option<Sending>)> {
-    let Some(collector) = collector else { return Ok((Traces::default(), None)) };
+) -> Result<(Tracer, Option<Sending>)> {
+    let Some(collector) = collector else { return Ok((None, None)) };
     let (into, queue) = mpsc::channel(QUEUE);
     let dropped = Arc::<AtomicU64>::default();
     let counted = dropped.clone();
@@ -70,9 +70,12 @@ pub fn open(
         .with_span_processor(Ends { into, dropped: dropped.clone() })
         .with_resource(resource)
         .build();
-    let traces = Traces::to(BoxedTracer::new(Box::new(provider.tracer("everynode"))));
+    let tracer = BoxedTracer::new(Box::new(provider.tracer("everynode")));
     let closing = CancellationToken::new();
-    Ok((traces, Some(Sending { collector: collector.url, queue, exporter, dropped, closing })))
+    Ok((
+        Some(Arc::new(tracer)),
+        Some(Sending { collector: collector.url, queue, exporter, dropped, closing }),
+    ))
 }
 
 /// Does the work to its end, and sends spans beside it.
