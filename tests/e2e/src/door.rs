@@ -76,6 +76,8 @@ struct Inner {
     calls: Calls,
     /// Sorts of which the last write was spoilt.
     spoilt: BTreeSet<String>,
+    /// `POST pods 00-…-01`: writes that say whose child they are.
+    traced: BTreeSet<String>,
     /// How watches of a path and query have begun the first time.
     begins: BTreeMap<String, Vec<String>>,
 }
@@ -117,6 +119,11 @@ impl Door {
     /// What was asked so far.
     pub fn calls(&self) -> Calls {
         self.state.lock().calls.clone()
+    }
+
+    /// Calls that came as a part of a trace: their sort and `traceparent`.
+    pub fn traced(&self) -> BTreeSet<String> {
+        self.state.lock().traced.clone()
     }
 }
 
@@ -177,6 +184,7 @@ impl State {
     fn fate(&self, asked: &Asked) -> Trouble {
         let mut inner = self.lock();
         *inner.calls.0.entry(asked.sort.clone()).or_default() += 1;
+        inner.traced.extend(asked.parent.iter().map(|parent| format!("{} {parent}", asked.sort)));
         if asked.may_be_old {
             *inner.calls.0.entry(format!("STALE {}", asked.resource)).or_default() += 1;
         }
@@ -200,6 +208,8 @@ struct Asked {
     is_write: bool,
     watches: bool,
     may_be_old: bool,
+    /// Whose child it is.
+    parent: Option<String>,
 }
 
 impl Asked {
@@ -236,6 +246,7 @@ impl Asked {
             ),
             is_write: method != "GET",
             watches,
+            parent: request.header("traceparent").map(str::to_string),
             may_be_old: has("resourceVersion=0") && (verb == "LIST" || has("sendInitialEvents=true")),
             resource,
         }

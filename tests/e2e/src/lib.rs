@@ -6,6 +6,7 @@
 mod agent;
 mod beside;
 mod cluster;
+mod collector;
 mod disk;
 mod door;
 mod etcd;
@@ -24,6 +25,7 @@ mod witness;
 
 pub use agent::Agent;
 pub use cluster::{Cluster, binary};
+pub use collector::{Collector, Span};
 pub use disk::SmallDisk;
 pub use door::{Calls, Door, Trouble, Watches, Writes};
 pub use etcd::Etcd;

@@ -6,6 +6,7 @@ mod crowds;
 mod flags;
 mod pod;
 mod takeover;
+mod traces;
 mod world;
 
 use e2e::{assert_says, binary, run_to_end};

@@ -27,7 +27,12 @@ impl World {
 
     /// The same with so many nodes.
     pub fn with_nodes(count: u32) -> Self {
-        let server = Server::start_with(&["--without-loop", "daemonsets"]).unwrap();
+        Self::with(count, &[])
+    }
+
+    /// The same with such flags of the server.
+    pub fn with(count: u32, flags: &[&str]) -> Self {
+        let server = Server::start_with(&[&["--without-loop", "daemonsets"], flags].concat()).unwrap();
         let (_, path) = newest_and_oldest().unwrap().remove(0);
         let kubectl = server.kubectl(&path);
         server.wait_until_ready(&kubectl);
