@@ -1,7 +1,8 @@
 //! One shared watch per kind for all loops.
 //!
 //! 1. A kind is watched once, however many loops read it, and only if one of them does.
-//! 2. Pods and nodes are kept trimmed ([`trim`]); DaemonSets also as the JSON that the server sent.
+//! 2. Pods and nodes are kept trimmed ([`trim`]), and of pods that are alike one copy ([`Pod`]); DaemonSets also as the JSON that the
+//!    server sent.
 //! 3. A loop reads sorted snapshots and hears of changes as keys; see [`mirror`].
 //!
 //! Kubernetes: `client-go/informers` (`SharedInformerFactory`).
@@ -77,6 +78,8 @@ pub fn orphans_of(namespace: &str) -> String {
 pub enum Watched {
     /// Nodes.
     Nodes,
+    /// Nodes, as far as placement reads them: where nobody reads more, more is not kept.
+    NodePlaces,
     /// Pods.
     Pods,
     /// DaemonSets.
@@ -178,14 +181,16 @@ impl Caches {
         kinds: &BTreeSet<Watched>,
         scope: &Scope,
     ) -> Vec<(Watched, BoxFuture<'static, Infallible>)> {
-        kinds.iter().map(|kind| (*kind, self.feed(client, *kind, scope))).collect()
+        let is_more_than_places = kinds.contains(&Watched::Nodes);
+        let watched = kinds.iter().filter(|kind| **kind != Watched::NodePlaces || !is_more_than_places);
+        watched.map(|kind| (*kind, self.feed(client, *kind, scope))).collect()
     }
 
     /// Waits until the first list of all these kinds is here (WE-20).
     pub async fn synced(&self, kinds: &BTreeSet<Watched>) {
         for kind in kinds {
             match kind {
-                Watched::Nodes => self.nodes.synced().await,
+                Watched::Nodes | Watched::NodePlaces => self.nodes.synced().await,
                 Watched::Pods => self.pods.synced().await,
                 Watched::DaemonSets => self.daemonsets.synced().await,
                 Watched::Revisions => self.revisions.synced().await,
@@ -209,6 +214,7 @@ impl Caches {
         let (client, all) = (client.clone(), watcher::Config::default());
         match kind {
             Watched::Nodes => feed(Api::all(client), all, trim::node, self.nodes.clone()).boxed(),
+            Watched::NodePlaces => feed(Api::all(client), all, trim::node_place, self.nodes.clone()).boxed(),
             Watched::Pods => {
                 let siblings = Arc::new(Mutex::new(Siblings::default()));
                 let join = move |shown| {

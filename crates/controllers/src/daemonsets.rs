@@ -40,7 +40,7 @@ use tokio::time::Instant;
 
 /// Kinds that this loop reads.
 pub(crate) const READS: &[Watched] =
-    &[Watched::DaemonSets, Watched::Revisions, Watched::Pods, Watched::Nodes];
+    &[Watched::DaemonSets, Watched::Revisions, Watched::Pods, Watched::NodePlaces];
 
 /// DaemonSets at a time. Kubernetes: `--concurrent-daemonset-syncs` is 2, which made others wait (#128442).
 pub(crate) const WORKERS: usize = 8;

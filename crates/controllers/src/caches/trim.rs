@@ -25,6 +25,8 @@ const CONDITIONS: [&str; 3] = ["Ready", "PodScheduled", DISRUPTION_TARGET];
 pub(super) struct OfPod;
 /// What is read of a node.
 pub(super) struct OfNode;
+/// What placement reads of a node.
+pub(super) struct OfNodePlace;
 /// What is read of a lease.
 pub(super) struct OfLease;
 
@@ -76,6 +78,14 @@ impl Selection for OfNode {
     };
 }
 
+/// Name, labels and taints, and whether it is silent.
+impl Selection for OfNodePlace {
+    const PARTS: Parts = {
+        const SPEC: Parts = Only(&[("taints", All)]);
+        AllBut(&[("metadata", METADATA), ("spec", SPEC), ("status", Only(&[("conditions", All)]))])
+    };
+}
+
 /// A lease is read for its holder and time.
 impl Selection for OfLease {
     const PARTS: Parts = AllBut(&[("metadata", METADATA)]);
@@ -83,7 +93,10 @@ impl Selection for OfLease {
 
 /// See [`OfNode`].
 pub(super) fn node(shown: Shown<Node, OfNode>) -> Node {
-    let mut node = shown.object;
+    snug_node(shown.object)
+}
+
+fn snug_node(mut node: Node) -> Node {
     snug_metadata(&mut node.metadata);
     snug(node.spec.as_mut().and_then(|spec| spec.taints.as_mut()));
     if let Some(status) = &mut node.status {
@@ -91,6 +104,15 @@ pub(super) fn node(shown: Shown<Node, OfNode>) -> Node {
         snug(status.addresses.as_mut());
     }
     node
+}
+
+/// See [`OfNodePlace`].
+pub(super) fn node_place(shown: Shown<Node, OfNodePlace>) -> Node {
+    let mut node = shown.object;
+    if let Some(conditions) = node.status.as_mut().and_then(|status| status.conditions.as_mut()) {
+        conditions.retain(|condition| condition.type_ == "Ready");
+    }
+    snug_node(node)
 }
 
 /// See [`OfLease`].
@@ -281,5 +303,20 @@ mod tests {
         let kept = json!({"metadata": {"name": "n", "labels": {"a": "b"}},
             "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
         assert_eq!(full, serde_json::from_value(kept).unwrap());
+    }
+
+    #[test]
+    fn where_only_daemons_are_placed_a_node_is_its_labels_its_taints_and_whether_it_is_silent() {
+        let sent = json!({
+            "metadata": {"name": "n", "uid": "u", "labels": {"a": "b"}, "managedFields": [{"manager": "m"}]},
+            "spec": {"podCIDR": "10.0.0.0/24", "taints": [{"key": "k", "effect": "NoSchedule"}]},
+            "status": {"allocatable": {"cpu": "2"}, "addresses": [{"type": "Hostname", "address": "n"}], "conditions": [
+                {"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": "Unknown"}]}
+        });
+        let place = node_place(serde_json::from_str(&sent.to_string()).unwrap());
+        let kept = json!({"metadata": {"name": "n", "uid": "u", "labels": {"a": "b"}},
+            "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]},
+            "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+        assert_eq!(place, serde_json::from_value(kept).unwrap());
     }
 }

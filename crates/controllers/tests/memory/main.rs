@@ -151,9 +151,9 @@ fn a_node_and_a_pod_at_rest_take_no_more_than_they_did() {
     };
     let one = |which| Loops::of([which]);
     check("pod_gc: nodes and pods, and little else", one(Loop::PodGc), 4_400, 4_200);
-    check("daemonsets", one(Loop::DaemonSets), 5_000, 4_200);
+    check("daemonsets", one(Loop::DaemonSets), 3_600, 4_200);
     check("scheduling", one(Loop::Scheduling), 4_900, 4_900);
     check("garbage", one(Loop::Garbage), 6_900, 4_400);
-    check("node_lifecycle", one(Loop::NodeLifecycle), 7_000, 4_200);
-    check("all", Loops::all(), 9_400, 5_200);
+    check("node_lifecycle", one(Loop::NodeLifecycle), 6_800, 4_200);
+    check("all", Loops::all(), 9_000, 5_200);
 }
