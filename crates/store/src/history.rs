@@ -26,6 +26,10 @@ pub const WINDOW_AGE: Duration = Duration::from_secs(10 * 60);
 /// Most bytes of overwritten values that only the window keeps alive: bounds the server's memory.
 pub const WINDOW_BYTES: usize = 64 << 20;
 
+/// The same of what every watcher has read: it is kept only for one who comes later and asks for the past, and an API
+/// server has a history of its own for that.
+pub const WINDOW_BYTES_READ: usize = 4 << 20;
+
 /// What a change costs beside its bytes: the structs, the key, the allocator.
 const CHANGE_OVERHEAD: usize = 256;
 
@@ -40,11 +44,19 @@ pub struct Limits {
     pub age: Duration,
     /// See [`WINDOW_BYTES`].
     pub bytes: usize,
+    /// See [`WINDOW_BYTES_READ`].
+    pub bytes_read: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { events: WINDOW_EVENTS, events_kept: WINDOW_EVENTS_KEPT, age: WINDOW_AGE, bytes: WINDOW_BYTES }
+        Self {
+            events: WINDOW_EVENTS,
+            events_kept: WINDOW_EVENTS_KEPT,
+            age: WINDOW_AGE,
+            bytes: WINDOW_BYTES,
+            bytes_read: WINDOW_BYTES_READ,
+        }
     }
 }
 
@@ -56,6 +68,8 @@ pub struct History {
     window_bytes: usize,
     floor: Revision,
     current: Revision,
+    /// Up to here every watcher has read.
+    read: Revision,
     limits: Limits,
 }
 
@@ -123,7 +137,15 @@ impl History {
         entries: BTreeMap<Arc<str>, Version>,
         floor: Revision,
     ) -> Self {
-        Self { entries, window: VecDeque::new(), window_bytes: 0, floor, current, limits }
+        Self {
+            entries,
+            window: VecDeque::new(),
+            window_bytes: 0,
+            floor,
+            current,
+            read: Revision::MAX,
+            limits,
+        }
     }
 
     /// The revision of the last applied write.
@@ -182,6 +204,11 @@ impl History {
         Ok((events, self.current.max(after)))
     }
 
+    /// Every watcher has read up to here; without watchers, everything.
+    pub fn note_read(&mut self, up_to: Revision) {
+        self.read = up_to;
+    }
+
     /// Makes decided changes visible. Answers the changes that left the window for them.
     pub fn apply(&mut self, changes: Vec<Change>, now: Instant) -> Vec<Change> {
         for change in changes {
@@ -210,8 +237,10 @@ impl History {
         let mut left = self.window.len();
         let leaving = self.window.iter().take_while(|recorded| {
             let old = now.saturating_duration_since(recorded.at) > self.limits.age;
+            let is_read = recorded.change.revision <= self.read;
             let leaves = left > self.limits.events
                 || bytes > self.limits.bytes
+                || (is_read && bytes > self.limits.bytes_read)
                 || (old && left > self.limits.events_kept);
             bytes -= recorded.change.cost();
             left -= 1;

@@ -1,13 +1,14 @@
 //! How changes reach those who wait for them: a cursor into the shared history, and a bell.
 //!
-//! A watcher pulls. Nothing is queued for it, so a slow one costs nothing and finds [`Error::Compacted`] when it
-//! comes back too late. The bell carries only the newest revision.
+//! A watcher pulls. Nothing is queued for it: a slow one costs what the history keeps because it has not read it yet
+//! ([`Places`]), and finds [`Error::Compacted`] when it comes back too late. The bell carries only the newest revision.
 
 use crate::history::{Change, History};
 use crate::{Error, Event, Result, Revision};
 use futures::Stream;
 use futures::future::BoxFuture;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 use tokio::sync::watch as bell;
 
@@ -70,6 +71,7 @@ impl std::fmt::Debug for Watch {
 /// The writing end: whoever holds it may change the history. Dropping it ends every watch.
 pub(crate) struct Feed {
     history: Arc<RwLock<History>>,
+    places: Places,
     bell: bell::Sender<Revision>,
 }
 
@@ -77,14 +79,60 @@ pub(crate) struct Feed {
 #[derive(Clone)]
 pub(crate) struct Reader {
     history: Arc<RwLock<History>>,
+    places: Places,
     bell: bell::Receiver<Revision>,
+}
+
+/// How far each watcher has read.
+#[derive(Clone, Default)]
+struct Places(Arc<Mutex<Read>>);
+
+#[derive(Default)]
+struct Read {
+    next: u64,
+    up_to: BTreeMap<u64, Revision>,
+}
+
+/// One watcher's entry there, as long as it lives.
+struct Place {
+    places: Places,
+    number: u64,
+}
+
+impl Places {
+    fn begin(&self, after: Revision) -> Place {
+        let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = read.next;
+        read.next += 1;
+        read.up_to.insert(number, after);
+        Place { places: self.clone(), number }
+    }
+
+    /// The farthest that all have come.
+    fn of_all(&self) -> Revision {
+        let read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        read.up_to.values().copied().min().unwrap_or(Revision::MAX)
+    }
+}
+
+impl Place {
+    fn note(&self, up_to: Revision) {
+        self.places.0.lock().unwrap_or_else(PoisonError::into_inner).up_to.insert(self.number, up_to);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.0.lock().unwrap_or_else(PoisonError::into_inner).up_to.remove(&self.number);
+    }
 }
 
 /// Both ends of a history.
 pub(crate) fn feed(history: History) -> (Feed, Reader) {
     let (sender, receiver) = bell::channel(history.current());
-    let history = Arc::new(RwLock::new(history));
-    (Feed { history: history.clone(), bell: sender }, Reader { history, bell: receiver })
+    let (history, places) = (Arc::new(RwLock::new(history)), Places::default());
+    let feed = Feed { history: history.clone(), places: places.clone(), bell: sender };
+    (feed, Reader { history, places, bell: receiver })
 }
 
 impl Feed {
@@ -97,6 +145,7 @@ impl Feed {
     pub(crate) fn apply(&self, changes: Vec<Change>, now: Instant) -> Vec<Change> {
         let (left, current) = {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
+            history.note_read(self.places.of_all());
             (history.apply(changes, now), history.current())
         };
         self.bell.send_replace(current);
@@ -117,11 +166,14 @@ impl Reader {
 
     /// See [`crate::Store::watch`].
     pub(crate) fn watch(&self, prefix: &str, after: Revision) -> Result<Watch> {
-        let oldest = self.history().floor();
+        // Under the lock: nothing is forgotten between the look and the note.
+        let history = self.history();
+        let oldest = history.floor();
         if after < oldest {
             return Err(Error::Compacted { oldest });
         }
-        let cursor = Cursor { reader: self.clone(), prefix: prefix.into(), up_to: after, over: false };
+        let place = self.places.begin(after);
+        let cursor = Cursor { reader: self.clone(), prefix: prefix.into(), up_to: after, place, over: false };
         Ok(Watch::new(cursor))
     }
 }
@@ -136,6 +188,7 @@ struct Cursor {
     reader: Reader,
     prefix: Box<str>,
     up_to: Revision,
+    place: Place,
     over: bool,
 }
 
@@ -167,6 +220,7 @@ impl Cursor {
         match found {
             Ok((events, up_to)) => {
                 self.up_to = up_to;
+                self.place.note(up_to);
                 (!events.is_empty()).then_some(Ok(Batch { events, up_to }))
             }
             Err(error) => {

@@ -19,7 +19,7 @@ fn put(history: &mut History, key: &str, value: &'static str, now: Instant) -> V
 }
 
 fn limits() -> Limits {
-    Limits { events: 8, events_kept: 3, age: Duration::from_secs(10), bytes: 1 << 20 }
+    Limits { events: 8, events_kept: 3, age: Duration::from_secs(10), bytes: 1 << 20, bytes_read: 1 << 20 }
 }
 
 #[test]
@@ -93,6 +93,25 @@ fn the_window_forgets_when_it_holds_too_many_bytes() {
         put(&mut history, "a", "12345", now);
     }
     assert_eq!(history.window.len(), 4);
+}
+
+#[test]
+fn what_everybody_has_read_is_kept_for_less() {
+    let (now, change) = (Instant::now(), CHANGE_OVERHEAD + 5);
+    let mut history = History::new(Limits { bytes: 6 * change, bytes_read: 2 * change, ..limits() });
+    let kept = |history: &mut History, read: Revision| {
+        history.note_read(read);
+        put(history, "a", "12345", now);
+        history.window.len()
+    };
+    // Revision 2 is the first.
+    let reader_stands = [1, 1, 1, 1, 1].map(|read| kept(&mut history, read));
+    assert_eq!(reader_stands, [1, 2, 3, 4, 5]);
+    assert_eq!(kept(&mut history, 3), 4, "what it has read is too much");
+    assert_eq!(kept(&mut history, Revision::MAX), 2, "nobody is left");
+    let reader_stands = [8, 8, 8, 8, 8].map(|read| kept(&mut history, read));
+    assert_eq!(reader_stands, [2, 2, 3, 4, 5]);
+    assert_eq!([8, 8].map(|read| kept(&mut history, read)), [6, 6], "whoever stays away for too long loses some");
 }
 
 #[test]

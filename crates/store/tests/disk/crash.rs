@@ -26,7 +26,13 @@ const MOST_STEPS: u64 = 5_000;
 
 /// Few changes fit, so that pruning is always at work when the kill comes.
 const OPTIONS: Options = Options {
-    limits: Limits { events: 300, events_kept: 100, age: Duration::from_millis(50), bytes: 4 << 20 },
+    limits: Limits {
+        events: 300,
+        events_kept: 100,
+        age: Duration::from_millis(50),
+        bytes: 4 << 20,
+        bytes_read: 4 << 20,
+    },
     quota: None,
 };
 

@@ -35,7 +35,13 @@ async fn a_reopened_store_has_everything_also_its_history() {
 async fn pruning_keeps_the_file_small_and_a_reopened_store_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("store.db");
-    let limits = Limits { events: 50, events_kept: 10, age: Duration::from_secs(600), bytes: 1 << 20 };
+    let limits = Limits {
+        events: 50,
+        events_kept: 10,
+        age: Duration::from_secs(600),
+        bytes: 1 << 20,
+        bytes_read: 1 << 20,
+    };
     let options = Options { limits, quota: None };
     let store = SqliteStore::open_with(&file, options).unwrap();
     let live = store.create("live", "never written again".into()).await.unwrap();
