@@ -111,7 +111,11 @@ fn what_everybody_has_read_is_kept_for_less() {
     assert_eq!(kept(&mut history, Revision::MAX), 2, "nobody is left");
     let reader_stands = [8, 8, 8, 8, 8].map(|read| kept(&mut history, read));
     assert_eq!(reader_stands, [2, 2, 3, 4, 5]);
-    assert_eq!([8, 8].map(|read| kept(&mut history, read)), [6, 6], "whoever stays away for too long loses some");
+    assert_eq!(
+        [8, 8].map(|read| kept(&mut history, read)),
+        [6, 6],
+        "whoever stays away for too long loses some"
+    );
 }
 
 #[test]
