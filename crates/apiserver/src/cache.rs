@@ -8,7 +8,6 @@
 //! Kubernetes: `storage/cacher/cacher.go` with consistent reads.
 
 pub mod collection;
-mod difference;
 pub mod item;
 mod kin;
 pub mod ring;

@@ -16,7 +16,7 @@ pub const PORT_NAME_MAX: usize = 15;
 /// What remains of a `generateName` beside its suffix: a generated name fits a DNS label.
 pub const GENERATED_BASE_MAX: usize = LABEL_MAX - SUFFIX_LENGTH;
 /// Letters in a generated suffix.
-pub const SUFFIX_LENGTH: usize = 5;
+const SUFFIX_LENGTH: usize = 5;
 /// Without vowels and their look-alikes, so that no word appears by chance.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 

@@ -4,10 +4,12 @@
 //!    nothing was written yet.
 //! 2. A [`Draft`] decides writes against the history plus the writes decided before it in the same batch, so
 //!    of two conflicting writes exactly one wins. Nothing is visible until [`History::apply`].
-//! 3. A value is held once: entry, change and every answer share its [`Bytes`].
+//! 3. A value is held once: entry, change and every answer share its [`Bytes`]. What stands when its change leaves the window
+//!    is kept as how it differs from others ([`crate::alike`]).
 //!
 //! Kubernetes: the watch cache (storage/cacher/watch_cache.go), of which clients expect minutes (wire 3.3.4).
 
+use crate::alike::{Kindred, Value};
 use crate::{EMPTY, Entry, Error, Event, EventKind, Listing, Result, Revision};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -29,6 +31,9 @@ pub const WINDOW_BYTES: usize = 64 << 20;
 /// The same of what every watcher has read: it is kept only for one who comes later and asks for the past, and an API
 /// server has a history of its own for that.
 pub const WINDOW_BYTES_READ: usize = 4 << 20;
+
+/// Fewer values are kept as they were read: there is nothing to gain.
+const FEW: usize = 500;
 
 /// What a change costs beside its bytes: the structs, the key, the allocator.
 const CHANGE_OVERHEAD: usize = 256;
@@ -64,6 +69,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct History {
     entries: BTreeMap<Arc<str>, Version>,
+    kindred: Kindred,
     window: VecDeque<Recorded>,
     window_bytes: usize,
     floor: Revision,
@@ -77,7 +83,7 @@ pub struct History {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// The bytes.
-    pub value: Bytes,
+    pub value: Value,
     /// The write that made it.
     pub revision: Revision,
     /// The write that created the key.
@@ -137,15 +143,13 @@ impl History {
         entries: BTreeMap<Arc<str>, Version>,
         floor: Revision,
     ) -> Self {
-        Self {
-            entries,
-            window: VecDeque::new(),
-            window_bytes: 0,
-            floor,
-            current,
-            read: Revision::MAX,
-            limits,
+        let (window, read, kindred) = (VecDeque::new(), Revision::MAX, Kindred::default());
+        let mut history = Self { entries, kindred, window, window_bytes: 0, floor, current, read, limits };
+        if history.entries.len() > FEW {
+            let Self { entries, kindred, .. } = &mut history;
+            entries.iter_mut().for_each(|(key, version)| version.shorten(key, kindred));
         }
+        history
     }
 
     /// The revision of the last applied write.
@@ -253,6 +257,12 @@ impl History {
     fn forget(&mut self, count: usize) -> Vec<Change> {
         let forgotten: Vec<Change> = self.window.drain(..count).map(|recorded| recorded.change).collect();
         self.window_bytes -= forgotten.iter().map(Change::cost).sum::<usize>();
+        for change in &forgotten {
+            let stands = self.entries.get_mut(&change.key);
+            if let Some(version) = stands.filter(|version| version.revision == change.revision) {
+                version.shorten(&change.key, &mut self.kindred);
+            }
+        }
         if let Some(last) = forgotten.last() {
             self.floor = last.revision;
         }
@@ -282,11 +292,11 @@ impl<'a> Draft<'a> {
         let version = match &write.intent {
             Intent::Create(value) => {
                 absent(&write.key, stands)?;
-                Some(Version { value: value.clone(), revision, created: revision })
+                Some(Version { value: value.clone().into(), revision, created: revision })
             }
             Intent::Update(value, expected) => {
                 let created = unchanged(&write.key, stands, *expected)?.created;
-                Some(Version { value: value.clone(), revision, created })
+                Some(Version { value: value.clone().into(), revision, created })
             }
             Intent::Delete(expected) => {
                 unchanged(&write.key, stands, *expected)?;
@@ -312,16 +322,25 @@ impl<'a> Draft<'a> {
     }
 }
 
+impl Version {
+    /// Few will ask for it from now on.
+    fn shorten(&mut self, key: &str, kindred: &mut Kindred) {
+        if let Some(told) = kindred.told(key, &self.value) {
+            self.value = told;
+        }
+    }
+}
+
 impl Change {
     /// As watchers see it.
     pub fn event(&self) -> Event {
         let kind = match &self.version {
             Some(version) => {
-                EventKind::Put { value: version.value.clone(), created: self.previous.is_none() }
+                EventKind::Put { value: version.value.bytes(), created: self.previous.is_none() }
             }
             None => EventKind::Delete,
         };
-        let previous = self.previous.as_ref().map(|version| version.value.clone());
+        let previous = self.previous.as_ref().map(|version| version.value.bytes());
         Event { revision: self.revision, key: self.key.clone(), kind, previous }
     }
 
@@ -349,7 +368,7 @@ fn unchanged<'v>(key: &str, stands: Option<&'v Version>, expected: Revision) -> 
 fn entry(key: &Arc<str>, version: &Version) -> Entry {
     Entry {
         key: key.clone(),
-        value: version.value.clone(),
+        value: version.value.bytes(),
         revision: version.revision,
         created: version.created,
     }

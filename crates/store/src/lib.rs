@@ -12,6 +12,7 @@
 //! [`sealed`] goes over any of them and encrypts what is confidential.
 //! Kubernetes: staging/src/k8s.io/apiserver/pkg/storage/interfaces.go, and etcd's revisions below it.
 
+pub mod alike;
 pub mod etcd;
 pub mod history;
 pub mod memory;

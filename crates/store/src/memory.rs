@@ -33,7 +33,7 @@ impl MemoryStore {
     pub fn copy_of(listing: Listing) -> Self {
         let version = |entry: Entry| {
             let Entry { key, value, revision, created } = entry;
-            (key, Version { value, revision, created })
+            (key, Version { value: value.into(), revision, created })
         };
         let (current, entries) = (listing.revision, listing.entries.into_iter().map(version).collect());
         let (feed, reader) = feed(History::restored(Limits::default(), current, entries, current));

@@ -4,7 +4,6 @@
 //! - Facts that stay the same are shared with the states before: an object has ten states in its life.
 //! - A state that few will ask for is kept as its difference from an object that is like it ([`Item::shorten`]).
 
-use super::difference::Pattern;
 use crate::encode;
 use crate::graph::{self, Link};
 use crate::resources::Kind;
@@ -14,6 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Revision;
+use store::alike::{Kindred, Value as Kept};
 
 /// `metadata.labels`.
 pub type Labels = BTreeMap<String, String>;
@@ -27,7 +27,7 @@ pub struct Item {
     pub revision: Revision,
     /// How many bytes [`Item::value`] has.
     pub length: usize,
-    value: Mutex<Held>,
+    value: Mutex<Kept>,
     /// Empty for cluster-scoped kinds.
     pub namespace: Arc<str>,
     /// `metadata.name`.
@@ -44,13 +44,6 @@ pub struct Item {
     pub links: Arc<[Link]>,
     /// When it was last written, as far as this process knows: for kinds that expire.
     pub touched: jiff::Timestamp,
-}
-
-/// The stored bytes of a state.
-#[derive(Debug)]
-enum Held {
-    Whole(Bytes),
-    Difference { from: Arc<Pattern>, difference: Box<[u8]> },
 }
 
 impl Item {
@@ -91,7 +84,7 @@ impl Item {
             key,
             revision,
             length: value.len(),
-            value: Mutex::new(Held::Whole(value)),
+            value: Mutex::new(value.into()),
         })
     }
 
@@ -109,27 +102,18 @@ impl Item {
 
     /// The stored bytes, without their revision.
     pub fn value(&self) -> Bytes {
-        match &*self.held() {
-            Held::Whole(bytes) => bytes.clone(),
-            // Was seen to be right when it was made.
-            Held::Difference { from, difference } => {
-                from.applied(difference, self.length).unwrap_or_default().into()
-            }
+        self.kept().bytes()
+    }
+
+    /// Keeps only how it differs from its kin, where that is much shorter.
+    pub fn shorten(&self, kindred: &mut Kindred) {
+        let told = kindred.told(&self.name, &self.kept());
+        if let Some(told) = told {
+            *self.kept() = told;
         }
     }
 
-    /// Keeps only how it differs from the pattern. False if that is not much shorter.
-    pub fn shorten(&self, pattern: &Arc<Pattern>) -> bool {
-        let value = self.value();
-        let Some(difference) = pattern.difference(&value) else { return false };
-        if pattern.applied(&difference, self.length).as_deref() != Some(&*value) {
-            return false;
-        }
-        *self.held() = Held::Difference { from: pattern.clone(), difference };
-        true
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -224,7 +208,7 @@ mod tests {
     }
 
     fn is_short(item: &Item) -> bool {
-        matches!(&*item.held(), Held::Difference { difference, .. } if difference.len() < item.length / 10)
+        item.kept().kept() < item.length / 10
     }
 
     #[test]

@@ -12,6 +12,10 @@ fn put(history: &mut History, key: &str, value: &'static str, now: Instant) -> V
         Some(entry) => Intent::Update(value.into(), entry.revision),
         None => Intent::Create(value.into()),
     };
+    take(history, key, intent, now)
+}
+
+fn take(history: &mut History, key: &str, intent: Intent, now: Instant) -> Vec<Change> {
     let mut draft = Draft::new(history);
     draft.decide(&write(key, intent)).unwrap();
     let changes = draft.into_changes();
@@ -116,6 +120,32 @@ fn what_everybody_has_read_is_kept_for_less() {
         [6, 6],
         "whoever stays away for too long loses some"
     );
+}
+
+#[test]
+fn what_stands_for_long_is_short_and_is_read_as_it_was_written() {
+    let words: Vec<String> = (0..200).map(|word| format!("word-{word}")).collect();
+    let value = |number: usize| Bytes::from(format!("{{\"name\":\"p{number:04}\",\"words\":{words:?}}}"));
+    let mut history = History::new(limits());
+    for number in 0..FEW + 10 {
+        take(&mut history, &format!("pods/p{number}"), Intent::Create(value(number)), Instant::now());
+    }
+    // Eight stay in the window, one is seen and one is the pattern.
+    let short = |history: &History| history.entries.values().filter(|v| v.value.kept() < 40).count();
+    assert!(short(&history) >= FEW, "{}", short(&history));
+    let entries: BTreeMap<_, _> =
+        history.entries().map(|(key, version)| (key.clone(), version.clone())).collect();
+    let again = History::restored(limits(), history.current(), entries.clone(), history.floor());
+    assert!(short(&again) >= FEW);
+    for number in 0..FEW + 10 {
+        let read = [&history, &again].map(|history| history.get(&format!("pods/p{number}")).map(|e| e.value));
+        assert_eq!(read, [Some(value(number)), Some(value(number))]);
+    }
+    // A write upon it is decided and told as ever.
+    let stands = history.get("pods/p7").map(|entry| entry.revision).unwrap();
+    take(&mut history, "pods/p7", Intent::Delete(stands), Instant::now());
+    let (events, _) = history.events_after("", history.current() - 1, 10).unwrap();
+    assert_eq!(events.first().and_then(|event| event.previous.clone()), Some(value(7)));
 }
 
 #[test]

@@ -77,9 +77,9 @@ impl Copy {
             let mut insert = transaction.prepare("INSERT INTO log VALUES (?, ?, ?, ?, ?)")?;
             for (revision, (key, version)) in &self.rows {
                 let created = version.as_ref().map_or(0, |version| version.created);
-                let value = version.as_ref().map(|version| &version.value[..]);
-                let sum = checksum(*revision, key, created, value);
-                insert.execute(params![*revision as i64, key, created as i64, value, sum])?;
+                let value = version.as_ref().map(|version| version.value.bytes());
+                let sum = checksum(*revision, key, created, value.as_deref());
+                insert.execute(params![*revision as i64, key, created as i64, value.as_deref(), sum])?;
                 tally.rows += 1;
                 tally.sum = tally.sum.wrapping_add(sum);
             }

@@ -193,7 +193,8 @@ impl Database {
             let mut insert = transaction.prepare_cached("INSERT INTO log VALUES (?, ?, ?, ?, ?)")?;
             for change in changes {
                 let created = change.version.as_ref().map_or(0, |version| version.created);
-                let value = change.version.as_ref().map(|version| &version.value[..]);
+                let value = change.version.as_ref().map(|version| version.value.bytes());
+                let value = value.as_deref();
                 let sum = checksum(change.revision, &change.key, created, value);
                 insert.execute(params![change.revision as i64, change.key, created as i64, value, sum])?;
                 tally.current = change.revision;

@@ -2,6 +2,7 @@
 
 use crate::Revision;
 use crate::history::{Change, Version};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ impl Row {
     /// Does it again to the state that it was done to.
     pub(super) fn replay(self, live: &mut Live) -> Change {
         let (revision, created) = (self.revision, self.created);
-        let version = self.value.map(|value| Version { value: value.into(), revision, created });
+        let version = self.value.map(|value| Version { value: Bytes::from(value).into(), revision, created });
         let previous = match &version {
             Some(version) => live.insert(self.key.clone(), version.clone()),
             None => live.remove(&self.key),

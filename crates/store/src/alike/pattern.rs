@@ -1,7 +1,5 @@
-//! PURE. A state of an object, told by what it has in common with a state of another one.
-//!
-//! The pods of a DaemonSet differ by names, addresses and times: told so, one takes a few hundred bytes instead of five
-//! thousand. What is told is pieces in order: some of the other's bytes, or bytes of its own.
+//! PURE. A value, told by what it has in common with another one: pieces in order, which are some of the other's bytes, or
+//! bytes of its own.
 //!
 //! The same idea as in `git`'s packs and in RFC 3284; the form is ours, and never leaves this process.
 
