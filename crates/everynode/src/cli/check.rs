@@ -61,7 +61,7 @@ fn findings(history: &History) -> Findings {
         };
         let kind = if group == "core" { plural.to_string() } else { format!("{plural}.{group}") };
         *findings.kinds.entry(kind).or_default() += 1;
-        let encrypted = sealed_with(&version.value).is_some();
+        let encrypted = sealed_with(&version.value.bytes()).is_some();
         findings.encrypted += usize::from(encrypted);
         let wrong_revision = version.created > version.revision || version.revision > history.current();
         let problem = match wrong_revision {
@@ -76,7 +76,7 @@ fn findings(history: &History) -> Findings {
 
 /// Whether an object says what its key says.
 fn problem(version: &Version, namespace: &str, name: &str) -> Option<String> {
-    let object: Value = match serde_json::from_slice(&version.value) {
+    let object: Value = match serde_json::from_slice(&version.value.bytes()) {
         Ok(object) => object,
         Err(error) => return Some(format!("cannot be read: {error}")),
     };
